@@ -1,0 +1,112 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""Floating point operations of a program, counted on its jaxpr: nothing is compiled or allocated.
+
+Only matrix products and convolutions count, one multiply-add as two operations: the numbers papers
+print and the ones a matrix unit's peak speaks of. XLA's own analysis counts the body of a scanned
+loop once and adds every elementwise operation, so it is no basis for a utilisation figure.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+
+
+def forward_flops(fn: Callable[..., Any], *abstract_args: Any) -> int:
+    """Returns the matmul and convolution FLOPs of `fn(*abstract_args)`, of unused results too.
+
+    Args:
+        fn: a function of arrays, such as `lambda p, x: model.apply({"params": p}, x)`.
+        *abstract_args: trees of `jax.ShapeDtypeStruct` (or arrays, of which only shapes are used).
+
+    Raises:
+        NotImplementedError: for a loop of unknown length, or a hand-written kernel.
+    """
+    return _count(jax.make_jaxpr(fn)(*abstract_args).jaxpr)
+
+
+def train_step_flops(forward: int) -> int:
+    """Returns 3 x forward: the backward pass has two products for each one of the forward pass.
+
+    This is the convention of model FLOP/s utilisation (PaLM, arXiv:2204.02311, appendix B), which
+    leaves out recomputation, the optimiser and everything elementwise.
+    """
+    return 3 * forward
+
+
+def _count(jaxpr: core.Jaxpr) -> int:
+    return sum(_equation_flops(eqn) for eqn in jaxpr.eqns)
+
+
+def _equation_flops(eqn: core.JaxprEqn) -> int:
+    name, params = eqn.primitive.name, eqn.params
+    if name == "dot_general":
+        return _dot_flops(eqn)
+    if name == "conv_general_dilated":
+        return _convolution_flops(eqn)
+    if name.startswith("dot_product_attention_fwd"):
+        return _fused_attention_flops(eqn)
+    if name == "scan":
+        return params["length"] * _count(params["jaxpr"].jaxpr)
+    if name == "cond":
+        return max(_count(branch.jaxpr) for branch in params["branches"])
+    if name == "shard_map":  # its body is what one device does
+        return params["mesh"].size * _count(params["jaxpr"])
+    inner = sum(_count(jaxpr) for jaxpr in _inner_jaxprs(params))
+    if inner and name == "while":
+        raise NotImplementedError(
+            "cannot count the FLOPs of a while loop, whose length is unknown; use lax.scan or a "
+            "fori_loop with constant bounds"
+        )
+    if name in ("pallas_call", "ragged_dot_general", "dot_product_attention_bwd"):
+        raise NotImplementedError(f"cannot count the FLOPs of the primitive {name!r}")
+    return inner
+
+
+def _inner_jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+    """Yields the programs a call-like equation holds (jit, remat, custom derivatives, ...)."""
+    for value in params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, core.ClosedJaxpr):
+                yield item.jaxpr
+            elif isinstance(item, core.Jaxpr):
+                yield item
+
+
+def _shape(var: Any) -> tuple[int, ...]:
+    return tuple(var.aval.shape)
+
+
+def _dot_flops(eqn: core.JaxprEqn) -> int:
+    (contracted, _), _ = eqn.params["dimension_numbers"]
+    left, out = _shape(eqn.invars[0]), _shape(eqn.outvars[0])
+    return 2 * math.prod(out) * math.prod(left[axis] for axis in contracted)
+
+
+def _fused_attention_flops(eqn: core.JaxprEqn) -> int:
+    """cuDNN's attention: two products [N, K] x [K, S] and [N, S] x [S, K] a head."""
+    query, key = map(_shape, eqn.invars[:2])
+    length = key[1] if eqn.params["layout"] == 0 else key[2]  # BTNH, else BNTH
+    return 4 * math.prod(query) * length
+
+
+def _convolution_flops(eqn: core.JaxprEqn) -> int:
+    """Counts the products that touch a real input element: not padding, not holes of dilation."""
+    p = eqn.params
+    numbers = p["dimension_numbers"]
+    left, kernel, out = map(_shape, (*eqn.invars[:2], *eqn.outvars))
+    pairs = 1
+    for i, (low, _) in enumerate(p["padding"]):
+        size = left[numbers.lhs_spec[2 + i]]
+        taps = np.arange(kernel[numbers.rhs_spec[2 + i]]) * p["rhs_dilation"][i]
+        starts = np.arange(out[numbers.out_spec[2 + i]]) * p["window_strides"][i] - low
+        position = starts[:, None] + taps[None, :]
+        holes = p["lhs_dilation"][i]
+        real = (position >= 0) & (position <= (size - 1) * holes) & (position % holes == 0)
+        pairs *= int(real.sum())
+    batch = left[numbers.lhs_spec[0]] // p["batch_group_count"]
+    features, inputs = (kernel[numbers.rhs_spec[axis]] for axis in (0, 1))
+    return 2 * batch * features * inputs * pairs

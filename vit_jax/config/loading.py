@@ -1,0 +1,234 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""From 'configs/NAME.py:args' and '--config.a.b=value' to a configuration."""
+
+import ast
+import importlib.util
+import inspect
+import pathlib
+import re
+import traceback
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+from ml_collections.config_flags.tuple_parser import TupleParser
+
+from vit_jax.config.schema import FIELDS, OPEN_FIELDS, lock
+from vit_jax.errors import UserError
+from vit_jax.registry import near_misses
+
+_OVERRIDE = re.compile(r"--?config\.([^=]+)=(.*)", re.DOTALL)
+_LOCKED_KEY = re.compile(r'Key \\?"(\w+)\\?" does not exist')
+
+
+def load(text: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Runs a recipe and applies the command line to what it returns.
+
+    Args:
+        text: "configs/NAME.py" or "configs/NAME.py:args"; args go to the recipe's `get_config`.
+        overrides: "--config.section.field=value" each; the last of two for one field counts.
+
+    Returns:
+        A complete, locked configuration; not yet validated.
+
+    Raises:
+        UserError: no such recipe, an error in it, an unknown field, a value of the wrong type.
+    """
+    match = re.fullmatch(r"(.+?\.py)(?::(.*))?", text, re.DOTALL)
+    if not match:
+        raise UserError(f"config {text!r} is not a recipe; write configs/NAME.py[:args]")
+    path, arg = match.groups()
+    config = check_structure(_run_recipe(pathlib.Path(path), arg), where=f"{path}: ")
+    for override in overrides:
+        _apply(config, override)
+    return config
+
+
+def _run_recipe(path: pathlib.Path, arg: str | None) -> ConfigDict:
+    """Returns what the recipe's `get_config` returns, every failure as one line."""
+    if not path.is_file():
+        others = [str(p) for p in sorted(path.parent.glob("*.py"))]
+        raise UserError(f"config {str(path)!r} does not exist{near_misses(str(path), others)}")
+    try:
+        get_config = _function(_import(path), "get_config", path)
+        takes_arg = bool(inspect.signature(get_config).parameters)
+        if arg is not None and not takes_arg:
+            raise UserError(f"it takes no arguments, got {arg!r}")
+        return get_config(arg) if takes_arg else get_config()
+    except UserError as error:
+        raise UserError(f"config {path}: {error}") from None
+    except Exception as error:  # whatever a recipe may do wrong is the recipe writer's to mend
+        raise UserError(f"config {path}{_line(error, path)}: {_one_line(error)}") from error
+
+
+def _import(path: pathlib.Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _function(module: ModuleType, name: str, path: pathlib.Path) -> Callable[..., ConfigDict]:
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UserError(f"it has no function {name}(arg=None) that returns the configuration")
+    return function
+
+
+def _line(error: Exception, path: pathlib.Path) -> str:
+    """Returns `, line N` of the recipe where the error came from, or an empty string."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f", line {frames[-1].lineno}" if frames else ""
+
+
+def _one_line(error: Exception) -> str:
+    """Returns the error's type and text, or what a locked ConfigDict meant by its page of text."""
+    if isinstance(error, AttributeError) and (key := _LOCKED_KEY.search(str(error))):
+        names = {name for path in FIELDS for name in path.split(".")}
+        return f"unknown config field {key[1]!r}{near_misses(key[1], sorted(names))}"
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return " ".join(f"{type(error).__name__}: {text}".split())
+
+
+def check_structure(config: Any, where: str = "") -> ConfigDict:
+    """Locks and returns a configuration that has exactly the schema's fields, each of its type.
+
+    Raises:
+        UserError: it does not; `where` begins the message.
+    """
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{where}get_config returned {type(config).__name__}, not a ConfigDict")
+    found = set(_leaves(config, ""))
+    for path in sorted(found - FIELDS.keys()):
+        raise UserError(f"{where}unknown config field {path!r}{near_misses(path, FIELDS)}")
+    for path in sorted(FIELDS.keys() - found):
+        raise UserError(f"{where}config field {path!r} is missing; start from default_config()")
+    for path, field in FIELDS.items():
+        value, wanted = _get(config, path), type(field.default)
+        actual = dict if isinstance(value, ConfigDict) else type(value)
+        if actual is not wanted:
+            raise UserError(
+                f"{where}{path}: {value!r} is of type {actual.__name__}, "
+                f"write {wanted.__name__}, like {field.default!r}"
+            )
+    return lock(config)
+
+
+def _leaves(node: ConfigDict, prefix: str):
+    for key in node:
+        path = f"{prefix}{key}"
+        if isinstance(node[key], ConfigDict) and path not in OPEN_FIELDS:
+            yield from _leaves(node[key], f"{path}.")
+        else:
+            yield path
+
+
+def _get(config: ConfigDict, path: str) -> Any:
+    for name in path.split("."):
+        config = config[name]
+    return config
+
+
+def _apply(config: ConfigDict, override: str) -> None:
+    """Sets one field, or one key of an open field, to the value of a command-line override."""
+    match = _OVERRIDE.fullmatch(override)
+    if not match:
+        raise UserError(
+            f"override {override!r} is not understood; write --config.section.field=value"
+        )
+    path, text = match.groups()
+    parent, _, name = path.rpartition(".")
+    if parent in OPEN_FIELDS:
+        node = _get(config, parent)
+        like = node.get(name)
+    elif path in FIELDS:
+        node = _get(config, parent) if parent else config
+        like = FIELDS[path].default
+    else:
+        raise UserError(_unknown(path))
+    value = parse_value(text, like, field=path)
+    if isinstance(value, dict):
+        node[name].clear()
+        node[name].update(value)
+    else:
+        node[name] = value
+
+
+def _unknown(path: str) -> str:
+    fields = [f for f in FIELDS if f.startswith(f"{path}.")]
+    if fields:
+        return f"config field {path!r} is a section; set one of its fields, like {fields[0]!r}"
+    if hint := near_misses(path, FIELDS):
+        return f"unknown config field {path!r}{hint}"
+    same_name = [f for f in FIELDS if f.rpartition(".")[2] == path.rpartition(".")[2]]
+    hint = f"; did you mean {same_name[0]!r}?" if same_name else ""
+    return f"unknown config field {path!r}{hint}"
+
+
+_PARSERS: dict[type, Callable[[str], Any]] = {
+    bool: flags.BooleanParser().parse,
+    int: flags.IntegerParser().parse,
+    float: flags.FloatParser().parse,
+    str: str,
+    tuple: TupleParser().parse,
+}
+
+
+def _literal(text: str) -> Any:
+    """Returns a Python literal, or the text itself."""
+    try:
+        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (SyntaxError, ValueError):
+        return text
+
+
+def parse_value(text: str, like: Any, *, field: str) -> Any:
+    """Returns `text` as a value of the type of `like`; None takes any Python literal or string.
+
+    Raises:
+        UserError: it is not of that type; names the field.
+    """
+    if like is None or isinstance(like, dict):
+        value = _literal(text)
+        if isinstance(like, dict) and not isinstance(value, dict):
+            raise UserError(f"{field}: {text!r} is not a dict; write {{'name': value}}")
+        return value
+    try:
+        return _PARSERS[type(like)](text)
+    except (TypeError, ValueError):
+        kind = type(like).__name__
+        raise UserError(
+            f"{field}: {text!r} is not of type {kind}; write one like {like!r}"
+        ) from None
+
+
+def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
+    """Parses a recipe's argument "a=1,b=folder:/pictures" by the types of its defaults.
+
+    Args:
+        arg: what follows the colon of "configs/NAME.py:"; None or "" for the defaults. A boolean
+            may be named alone: "fast" is "fast=true". Values hold no comma.
+        **defaults: the arguments the recipe takes.
+
+    Returns:
+        A locked ConfigDict of the arguments.
+
+    Raises:
+        UserError: an unknown argument, with its near miss, or a value of the wrong type.
+    """
+    values = dict(defaults)
+    for piece in filter(None, (arg or "").split(",")):
+        name, equals, text = piece.partition("=")
+        if name not in defaults:
+            hint = near_misses(name, defaults) or f"; known: {', '.join(defaults) or 'none'}"
+            raise UserError(f"unknown recipe argument {name!r}{hint}")
+        if not equals and not isinstance(defaults[name], bool):
+            raise UserError(f"recipe argument {name!r} has no value; write {name}={defaults[name]}")
+        values[name] = parse_value(text if equals else "true", defaults[name], field=name)
+    return ConfigDict(values).lock()

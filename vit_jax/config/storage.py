@@ -1,0 +1,82 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""A configuration as text, as JSON, and as the difference from another."""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vit_jax.config.loading import check_structure
+from vit_jax.config.schema import default_config
+from vit_jax.errors import UserError
+
+
+def flatten(config: ConfigDict) -> dict[str, Any]:
+    """Returns path -> value of every field, the keys of open fields among the paths."""
+    order = {path: position for position, path in enumerate(FIELDS)}
+    items = _items(config, "")
+    return dict(sorted(items, key=lambda item: order.get(item[0], order.get(_parent(item[0]), -1))))
+
+
+def _items(node: ConfigDict, prefix: str) -> Iterator[tuple[str, Any]]:
+    for key in node:
+        value = node[key]
+        if isinstance(value, ConfigDict):
+            yield from _items(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _parent(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def to_text(config: ConfigDict) -> str:
+    """Returns one line `path = value` a field, in the order of the schema."""
+    return "\n".join(f"{path} = {value!r}" for path, value in flatten(config).items())
+
+
+def to_json(config: ConfigDict) -> str:
+    """Returns the configuration as JSON; tuples become lists."""
+    return json.dumps(config.to_dict(), indent=2)
+
+
+def save(config: ConfigDict, path: str | os.PathLike) -> None:
+    """Writes the configuration to a JSON file, at once or not at all."""
+    partial = f"{os.fspath(path)}.partial"
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(to_json(config) + "\n")
+    os.replace(partial, path)
+
+
+def from_json(text: str) -> ConfigDict:
+    """Reads what `to_json` wrote; fields that are not in it get their default.
+
+    Raises:
+        UserError: it is not JSON, or has fields or types that the schema does not know.
+    """
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"the saved config is not JSON: {error}") from None
+    config = default_config()
+    with config.unlocked():
+        config.update(_with_tuples(tree))
+    return check_structure(config)
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_with_tuples(item) for item in value)
+    return value
+
+
+def diff(before: ConfigDict, after: ConfigDict) -> list[tuple[str, Any, Any]]:
+    """Returns (path, before, after) of every field that differs; None stands for an absent key."""
+    a, b = flatten(before), flatten(after)
+    paths = [*a, *(path for path in b if path not in a)]
+    return [(path, a.get(path), b.get(path)) for path in paths if a.get(path) != b.get(path)]

@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags.tuple_parser import TupleParser
 
-from vit_jax.config.schema import FIELDS, OPEN_FIELDS, lock
+from vit_jax.config.schema import FIELDS, OPEN_FIELDS, get_field, lock
 from vit_jax.errors import UserError
 from vit_jax.registry import near_misses
 
@@ -110,7 +110,7 @@ def check_structure(config: Any, where: str = "") -> ConfigDict:
     for path in sorted(FIELDS.keys() - found):
         raise UserError(f"{where}config field {path!r} is missing; start from default_config()")
     for path, field in FIELDS.items():
-        value, wanted = _get(config, path), type(field.default)
+        value, wanted = get_field(config, path), type(field.default)
         actual = dict if isinstance(value, ConfigDict) else type(value)
         if actual is not wanted:
             raise UserError(
@@ -129,12 +129,6 @@ def _leaves(node: ConfigDict, prefix: str):
             yield path
 
 
-def _get(config: ConfigDict, path: str) -> Any:
-    for name in path.split("."):
-        config = config[name]
-    return config
-
-
 def _apply(config: ConfigDict, override: str) -> None:
     """Sets one field, or one key of an open field, to the value of a command-line override."""
     match = _OVERRIDE.fullmatch(override)
@@ -145,10 +139,10 @@ def _apply(config: ConfigDict, override: str) -> None:
     path, text = match.groups()
     parent, _, name = path.rpartition(".")
     if parent in OPEN_FIELDS:
-        node = _get(config, parent)
+        node = get_field(config, parent)
         like = node.get(name)
     elif path in FIELDS:
-        node = _get(config, parent) if parent else config
+        node = get_field(config, parent) if parent else config
         like = FIELDS[path].default
     else:
         raise UserError(_unknown(path))

@@ -5,6 +5,8 @@ No field is ever None. Off is 0, 1.0 (a factor), an empty string or an empty tup
 description says; so every field has one type, and the command line can be parsed by it.
 """
 
+import functools
+import operator
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -115,6 +117,11 @@ def lock(config: ConfigDict) -> ConfigDict:
         section, name = path.split(".")
         config[section][name].unlock()
     return config
+
+
+def get_field(config: ConfigDict, path: str) -> Any:
+    """Returns the value at a dotted path."""
+    return functools.reduce(operator.getitem, path.split("."), config)
 
 
 def describe() -> Iterator[tuple[str, Any, str]]:

@@ -3,34 +3,23 @@
 
 import json
 import os
-from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from vit_jax.config.loading import check_structure
-from vit_jax.config.schema import default_config
+from vit_jax.config.schema import FIELDS, default_config, get_field
 from vit_jax.errors import UserError
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:
-    """Returns path -> value of every field, the keys of open fields among the paths."""
-    order = {path: position for position, path in enumerate(FIELDS)}
-    items = _items(config, "")
-    return dict(sorted(items, key=lambda item: order.get(item[0], order.get(_parent(item[0]), -1))))
-
-
-def _items(node: ConfigDict, prefix: str) -> Iterator[tuple[str, Any]]:
-    for key in node:
-        value = node[key]
-        if isinstance(value, ConfigDict):
-            yield from _items(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _parent(path: str) -> str:
-    return path.rpartition(".")[0]
+    """Returns path -> value of every field in the order of the schema, open fields key by key."""
+    flat: dict[str, Any] = {}
+    for path in FIELDS:
+        value = get_field(config, path)
+        keys = value.to_dict() if isinstance(value, ConfigDict) else None
+        flat.update({path: value} if keys is None else {f"{path}.{k}": v for k, v in keys.items()})
+    return flat
 
 
 def to_text(config: ConfigDict) -> str:

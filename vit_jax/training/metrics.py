@@ -1,0 +1,220 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""What a run says about itself: means over the steps since the last line, and where the time went.
+
+A line of the metrics file is a flat dict: `step`, `split` ("train", "validation" or "test"),
+`examples`, `epoch`, the metrics of the step or the evaluation, and for "train" the measurements
+named in `MEASUREMENTS`. All other fields are functions of the config alone: an interrupted and
+resumed run records the same ones.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from vit_jax.training import sinks as sinks_lib
+
+# Fields that tell about the machine, not about the model.
+MEASUREMENTS = frozenset(
+    {
+        "compile_seconds",
+        "data_wait_percent",
+        "flops_per_second",
+        "images_per_second",
+        "mfu",
+        "peak_memory_mib",
+        "step_seconds",
+    }
+)
+
+# Metrics that count since the start of the run; of these a line gives the last value, not the mean.
+COUNTERS = frozenset({"nonfinite_steps"})
+
+# Steps handed to the device ahead of the one whose end the host waits for: enough to keep the
+# device busy while the host works, few enough that measured times mean something and that few
+# batches lie on the device.
+STEPS_IN_FLIGHT = 3
+
+
+class MetricWriter:
+    """Writes lines to the sinks of a run, each (step, split) once.
+
+    Args:
+        workdir: the folder of the run; `metrics.jsonl` is always written there.
+        sinks: further sinks.
+        active: whether this process writes; one process of a run does.
+        start_step: the step the run goes on from; what was recorded beyond it is dropped.
+    """
+
+    def __init__(
+        self,
+        workdir: str | os.PathLike,
+        sinks: Sequence[sinks_lib.Sink] = (),
+        active: bool = True,
+        start_step: int = 0,
+    ):
+        self._sinks: list[sinks_lib.Sink] = []
+        self._written: set[tuple[int, str]] = set()
+        if active:
+            pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
+            jsonl = sinks_lib.JsonLines(workdir)
+            self._sinks = [jsonl, *sinks]
+            for sink in self._sinks:
+                sink.open(start_step)
+            lines = sinks_lib.read_lines(jsonl.path)
+            self._written = {(line["step"], line["split"]) for line in lines}
+
+    def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+        """Records one line; a (step, split) that the record already holds is left as it is."""
+        if (step, split) in self._written:
+            return
+        self._written.add((step, split))
+        for sink in self._sinks:
+            sink.write({"step": step, "split": split, **values})
+
+    def flush(self) -> None:
+        """Makes what was written survive the end of the process."""
+        for sink in self._sinks:
+            sink.flush()
+
+    def close(self) -> None:
+        """Flushes and closes every sink."""
+        for sink in self._sinks:
+            sink.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What one step asks of the machine.
+
+    Attributes:
+        images: images a step (the global batch size).
+        flops_per_image: FLOPs of forward and backward pass: 3 x the forward pass's matmul FLOPs.
+        peak_flops: FLOP/s all devices of the run reach at best together; None if not known.
+    """
+
+    images: int
+    flops_per_image: float
+    peak_flops: float | None
+
+    def formula(self) -> str:
+        """Says once how utilisation is computed."""
+        if self.peak_flops is None:
+            return "FLOP/s = 3 x forward matmul FLOPs x images/s (no MFU: device's peak not known)"
+        peak = f"devices x peak = {self.peak_flops / 1e12:,.1f} TFLOP/s"
+        return f"MFU = 3 x forward matmul FLOPs x images/s / (devices x peak); {peak}"
+
+
+class Meter:
+    """Gathers the metrics of steps and the time between lines; never makes the device wait.
+
+    The metrics of a step are left on the device until `STEPS_IN_FLIGHT` younger steps were handed
+    to it, so the host waits for a step only while the device has others to do.
+    """
+
+    def __init__(self, work: Work):
+        self._work = work
+        self._in_flight: collections.deque[tuple[int, Mapping[str, Any]]] = collections.deque()
+        self._finished: list[Mapping[str, Any]] = []
+        self._sums: dict[str, float] = {}
+        self._steps = 0
+        self._restart_clock()
+
+    def push(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Takes the metrics of the step just handed to the device."""
+        self._in_flight.append((step, metrics))
+
+    def finish(self, left: int = STEPS_IN_FLIGHT) -> int | None:
+        """Waits for the oldest step if more than `left` are unfinished; returns its number or None.
+
+        A line for the returned step has to be taken before the next call.
+        """
+        if len(self._in_flight) <= left:
+            return None
+        step, metrics = self._in_flight.popleft()
+        jax.block_until_ready(metrics)
+        self._finished.append(metrics)
+        self._timed_steps += 1
+        return step
+
+    @contextlib.contextmanager
+    def waiting_for_data(self) -> Iterator[None]:
+        """Counts the time inside as time the loop waited for a batch."""
+        start = time.perf_counter()
+        yield
+        self._data_seconds += time.perf_counter() - start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the time inside (evaluation, checkpoints) out of the measurements."""
+        start = time.perf_counter()
+        yield
+        self._paused_seconds += time.perf_counter() - start
+
+    def line(self) -> dict[str, float]:
+        """Returns the means since the last line and the measurements, and starts anew."""
+        self._fold()
+        line = {
+            name: total if name in COUNTERS else total / self._steps
+            for name, total in self._sums.items()
+        }
+        line |= self._measurements()
+        self._sums, self._steps = {}, 0
+        self._restart_clock()
+        return line
+
+    def partial(self) -> dict[str, Any]:
+        """Returns what was summed since the last line, for a checkpoint between two lines."""
+        self._fold()
+        return {"steps": self._steps, "sums": dict(self._sums)}
+
+    def restore(self, partial: Mapping[str, Any]) -> None:
+        """Goes on from what `partial` returned."""
+        self._steps, self._sums = int(partial["steps"]), dict(partial["sums"])
+
+    def _fold(self) -> None:
+        """Adds the finished steps to the sums in order: the same bits wherever a run was cut."""
+        for metrics in jax.device_get(self._finished):
+            for name, value in metrics.items():
+                before = 0.0 if name in COUNTERS else self._sums.get(name, 0.0)
+                self._sums[name] = before + float(value)
+            self._steps += 1
+        self._finished = []
+
+    def _restart_clock(self) -> None:
+        self._start = time.perf_counter()
+        self._data_seconds = self._paused_seconds = 0.0
+        self._timed_steps = 0
+
+    def _measurements(self) -> dict[str, float]:
+        if not self._timed_steps:
+            return {}
+        seconds = time.perf_counter() - self._start - self._paused_seconds
+        images_per_second = self._timed_steps * self._work.images / seconds
+        flops_per_second = images_per_second * self._work.flops_per_image
+        line = {
+            "step_seconds": seconds / self._timed_steps,
+            "images_per_second": images_per_second,
+            "data_wait_percent": 100 * self._data_seconds / seconds,
+        }
+        if self._work.peak_flops is None:
+            line["flops_per_second"] = flops_per_second
+        else:
+            line["mfu"] = flops_per_second / self._work.peak_flops
+        peak_bytes = peak_memory_bytes()
+        if peak_bytes is not None:
+            line["peak_memory_mib"] = peak_bytes / 2**20
+        return line
+
+
+def peak_memory_bytes() -> int | None:
+    """Returns the most memory used on this process's fullest device; None if it cannot tell."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s]
+    return max(peaks, default=None)

@@ -1,0 +1,163 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""Where metrics go: a file of JSON lines, TensorBoard, Weights & Biases.
+
+A sink is told first from which step the run goes on (`open`), then given one line after another. A
+line is a flat dict with `step`, `split` and numbers. Lines of later steps than the one a run was
+restored to are dropped by `open`, so that an interrupted run leaves the record of an uninterrupted
+one.
+"""
+
+import json
+import math
+import os
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from vit_jax.errors import UserError
+
+Line = Mapping[str, Any]
+
+
+class Sink(Protocol):
+    """One place where lines go."""
+
+    def open(self, step: int) -> None:
+        """Starts after `step` steps; forgets what was recorded beyond them."""
+
+    def write(self, line: Line) -> None:
+        """Records one line."""
+
+    def flush(self) -> None:
+        """Makes what was written survive the end of the process."""
+
+    def close(self) -> None:
+        """Flushes and releases what is held."""
+
+
+def read_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """Returns the lines of a metrics file; one torn by a killed process (the last) is left out."""
+    lines = []
+    for text in pathlib.Path(path).read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+class JsonLines:
+    """One JSON object a line in `workdir/metrics.jsonl`; what is not finite becomes null."""
+
+    def __init__(self, workdir: str | os.PathLike):
+        self.path = pathlib.Path(workdir) / "metrics.jsonl"
+        self._file: Any = None
+
+    def open(self, step: int) -> None:
+        if self.path.exists():
+            kept = [line for line in read_lines(self.path) if line["step"] <= step]
+            partial = self.path.with_suffix(".partial")
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            partial.replace(self.path)
+        self._file = self.path.open("a", buffering=1)
+
+    def write(self, line: Line) -> None:
+        self._file.write(json.dumps({key: _finite(value) for key, value in line.items()}) + "\n")
+
+    def flush(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoard:
+    """Scalars `split/name` under `workdir/tensorboard`."""
+
+    def __init__(self, workdir: str | os.PathLike):
+        self.directory = pathlib.Path(workdir) / "tensorboard"
+        self._writer: Any = None
+
+    def open(self, step: int) -> None:
+        from vit_jax.data.tensorflow import import_tensorflow
+
+        self._tf = import_tensorflow()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._purge(step)
+        self._writer = self._tf.summary.create_file_writer(str(self.directory))
+
+    def _purge(self, step: int) -> None:
+        """Writes the record by which TensorBoard forgets the steps from `step + 1` on."""
+        v1 = self._tf.compat.v1
+        now = time.time()
+        start = v1.SessionLog(status=v1.SessionLog.START)
+        path = self.directory / f"events.out.tfevents.{int(now):010d}.start.{step}"
+        with self._tf.io.TFRecordWriter(str(path)) as writer:
+            for event in (
+                v1.Event(wall_time=now, file_version="brain.Event:2"),
+                v1.Event(wall_time=now, step=step + 1, session_log=start),
+            ):
+                writer.write(event.SerializeToString())
+
+    def write(self, line: Line) -> None:
+        with self._writer.as_default(step=line["step"]):
+            for name, value in _numbers(line).items():
+                self._tf.summary.scalar(f"{line['split']}/{name}", value)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """Scalars `split/name` over `step` in one Weights & Biases run, continued on resume."""
+
+    def __init__(self, workdir: str | os.PathLike, config: Mapping[str, Any]):
+        try:
+            import wandb
+        except ImportError as error:
+            raise UserError(
+                "log.wandb is true but wandb is not installed; run: pip install 'vit-jax[wandb]'"
+            ) from error
+        self._wandb = wandb
+        self._directory = pathlib.Path(workdir)
+        self._config = dict(config)
+        self._run: Any = None
+
+    def open(self, step: int) -> None:
+        del step  # A repeated step repeats its numbers: over the axis `step` it falls on itself.
+        path = self._directory / "wandb_id"
+        if not path.exists():
+            path.write_text(self._wandb.util.generate_id())
+        self._run = self._wandb.init(
+            id=path.read_text(),
+            resume="allow",
+            project="vit_jax",
+            name=self._directory.name,
+            dir=str(self._directory),
+            config=self._config,
+        )
+        self._run.define_metric("*", step_metric="step")
+
+    def write(self, line: Line) -> None:
+        named = {f"{line['split']}/{name}": value for name, value in _numbers(line).items()}
+        self._run.log({"step": line["step"], **named})
+
+    def flush(self) -> None:
+        """Weights & Biases sends by itself."""
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _numbers(line: Line) -> dict[str, float]:
+    values = {name: value for name, value in line.items() if name != "step"}
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,200 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""Where arrays live on a mesh: one short table for the state, one rule for batches.
+
+Models are free of sharding words. Parameters find their place by their path and shape; whatever
+the optimiser or the average keeps of a parameter goes where the parameter is.
+"""
+
+import functools
+import math
+import re
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tabulate import tabulate
+
+from vit_jax.errors import UserError
+
+Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
+Axes = tuple[str | None, ...]
+
+BATCH_AXES = ("data", "fsdp")
+
+# Tensor parallelism: the end of a parameter's path -> an axis for each of its last dimensions.
+# Heads and hidden units are split, so that attention and MLP each need one sum over the axis.
+RULES: Rules = (
+    (r"(qkv|kv)/kernel", (None, None, "tensor", None)),  # [D, 3, H, K]
+    (r"(qkv|kv)/bias", (None, "tensor", None)),
+    (r"(q|k|v)/kernel", (None, "tensor", None)),  # [D, H, K]
+    (r"(q|k|v)/bias", ("tensor", None)),
+    (r"out/kernel", ("tensor", None, None)),  # [H, K, D]
+    (r"fc1/kernel", (None, "tensor")),  # [D, M]
+    (r"fc1/bias", ("tensor",)),
+    (r"fc2/kernel", ("tensor", None)),  # [M, D]
+    (r"relative_position_bias", (None, "tensor")),  # [offsets, H]
+    (r"head/kernel", (None, "tensor")),  # [D, C]
+    (r"head/bias", ("tensor",)),
+)
+
+# Arrays up to this many elements stay whole on the fsdp axis: gathering them would cost more than
+# the quarter of a MiB they take.
+SMALL_ELEMENTS = 2**16
+
+
+def shardings(abstract_tree: Any, mesh: Mesh, rules: Rules = RULES) -> Any:
+    """Returns the tree of NamedShardings for a tree of parameters or a whole TrainState.
+
+    The first rule whose pattern ends a path and whose length fits the shape (after the layer axis
+    of scanned blocks) names the axes of the dimensions. Then, of an array of more than
+    `SMALL_ELEMENTS`, the largest dimension still free and divisible goes on `fsdp`. An axis whose
+    size does not divide its dimension is left out: there the array is replicated.
+
+    Args:
+        abstract_tree: arrays or ShapeDtypeStructs. If it has an attribute `params`, leaves
+            elsewhere whose path ends in a parameter's path and whose shape is the parameter's
+            follow it.
+        mesh: axes missing from the mesh count as size 1.
+        rules: (pattern, axes) pairs, as `RULES`.
+    """
+    shapes = {path: leaf.shape for path, leaf in named_leaves(getattr(abstract_tree, "params", {}))}
+
+    def place(key_path: Any, leaf: Any) -> NamedSharding:
+        path = path_name(key_path)
+        owner = next((tail for tail in _tails(path) if tail in shapes), None)
+        fits = owner is None or shapes[owner] == leaf.shape
+        axes = _rule_axes(owner or path, leaf.shape, mesh, rules if fits else ())
+        return NamedSharding(mesh, _spec(_with_fsdp(path, axes, leaf.shape, mesh)))
+
+    return jax.tree_util.tree_map_with_path(place, abstract_tree)
+
+
+def table(abstract_tree: Any, places: Any) -> str:
+    """Returns a text table: parameter, shape, spec, MiB on each device, and the total."""
+    rows, total = [], 0.0
+    leaves = zip(named_leaves(abstract_tree), jax.tree.leaves(places), strict=True)
+    for (path, leaf), place in leaves:
+        elements = math.prod(place.shard_shape(leaf.shape))
+        mib = elements * np.dtype(leaf.dtype).itemsize / 2**20
+        total += mib
+        rows.append((path, "x".join(map(str, leaf.shape)), _spec_text(place.spec), mib))
+    rows.append(("total", "", "", total))
+    return tabulate(rows, headers=("array", "shape", "spec", "MiB a device"), floatfmt=".2f")
+
+
+def named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    """Returns `(path, leaf)` pairs, paths like `params/block_00/attn/qkv/kernel`."""
+    return [(path_name(keys), leaf) for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def path_name(key_path: Any) -> str:
+    """Returns a key path of jax.tree_util as names joined by slashes."""
+    return jax.tree_util.keystr(key_path, simple=True, separator="/")
+
+
+def constrain(x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
+    """Hints the compiler at the sharding of an activation; returns `x` as it is without a mesh."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding of a batch: rows over the data and fsdp axes, whole over tensor."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def check_batch_size(mesh: Mesh, batch_size: int, accumulation_steps: int = 1) -> None:
+    """Raises UserError unless every micro-batch gives every device the same number of rows."""
+    parts = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+    if batch_size <= 0 or batch_size % (parts * accumulation_steps):
+        micro = f" in {accumulation_steps} micro-batches" if accumulation_steps > 1 else ""
+        unit = parts * accumulation_steps
+        near = max(1, round(batch_size / unit)) * unit
+        raise UserError(
+            f"batch_size={batch_size} cannot be split{micro} over mesh.data x mesh.fsdp = {parts} "
+            f"devices; use a multiple of {unit}, such as {near}"
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """Returns the sorted rows of a global batch that this process's devices hold, int64 [n]."""
+    check_batch_size(mesh, batch_size)
+    slices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+    held = np.zeros(batch_size, bool)
+    for index in slices:
+        held[index] = True
+    rows = np.flatnonzero(held)
+    rows.flags.writeable = False
+    return rows
+
+
+def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, batch_size: int) -> dict[str, jax.Array]:
+    """Turns this process's rows (`local_rows`, in that order) into global arrays on the mesh."""
+    rows, place = local_rows(mesh, batch_size), batch_sharding(mesh)
+
+    def put(local: np.ndarray) -> jax.Array:
+        local = np.asarray(local)
+        if len(local) != len(rows):
+            raise ValueError(f"got {len(local)} rows, this process holds {len(rows)}")
+
+        def part(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
+            start, stop, _ = index[0].indices(batch_size)
+            first = int(np.searchsorted(rows, start))
+            return local[first : first + stop - start]
+
+        return jax.make_array_from_callback((batch_size, *local.shape[1:]), place, part)
+
+    return jax.tree.map(put, batch)
+
+
+def _tails(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[i:]) for i in range(len(parts))]
+
+
+def _layer_axes(path: str) -> int:
+    """The scanned blocks' subtree is `blocks`: its leaves have a leading layer axis."""
+    return int("blocks" in path.split("/"))
+
+
+def _rule_axes(path: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> Axes:
+    none: Axes = (None,) * len(shape)
+    for pattern, axes in rules:
+        if re.search(rf"(^|/)({pattern})$", path) and len(axes) + _layer_axes(path) == len(shape):
+            axes = (None,) * _layer_axes(path) + axes
+            return tuple(_usable(a, size, mesh) for a, size in zip(axes, shape, strict=True))
+    return none
+
+
+def _usable(axis: str | None, size: int, mesh: Mesh) -> str | None:
+    parts = mesh.shape.get(axis, 1)
+    return axis if parts > 1 and size % parts == 0 else None
+
+
+def _with_fsdp(path: str, axes: Axes, shape: tuple[int, ...], mesh: Mesh) -> Axes:
+    if math.prod(shape) <= SMALL_ELEMENTS or "fsdp" in axes:
+        return axes
+    free = [
+        i
+        for i in range(_layer_axes(path), len(shape))
+        if axes[i] is None and _usable("fsdp", shape[i], mesh)
+    ]
+    if not free:
+        return axes
+    largest = max(free, key=lambda i: shape[i])
+    return (*axes[:largest], "fsdp", *axes[largest + 1 :])
+
+
+def _spec(axes: Axes) -> PartitionSpec:
+    while axes and axes[-1] is None:
+        axes = axes[:-1]
+    return PartitionSpec(*axes)
+
+
+def _spec_text(spec: PartitionSpec) -> str:
+    return ", ".join("-" if axis is None else str(axis) for axis in spec) or "whole"

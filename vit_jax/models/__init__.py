@@ -1,1 +1,35 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""The model families, by name."""
+
+from typing import Any
+
+import flax.linen as nn
+
+from vit_jax.models.catalogue import MODELS, ModelInfo, override
+
+__all__ = ["ModelInfo", "create_model", "list_models", "model_info"]
+
+
+def create_model(name: str, num_classes: int = 1000, **overrides: Any) -> nn.Module:
+    """Returns the Linen module called `name`, with its spec in `.spec`.
+
+    Args:
+        name: a canonical name or an alias, see `list_models`.
+        num_classes: width of the head; 0 for none, the model then returns pooled features.
+        overrides: other values for fields of the spec, such as `image_size=384` or `drop_path=0.1`.
+
+    Raises:
+        UserError: unknown name or field (with the near misses), or an impossible value.
+    """
+    info = MODELS.get(name)
+    return info.module(override(info.spec, {"num_classes": num_classes} | overrides))
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Returns the sorted canonical names that match a shell pattern, themselves or by an alias."""
+    return MODELS.names(pattern)
+
+
+def model_info(name: str) -> ModelInfo:
+    """Returns what a name or alias stands for; raises UserError with the near misses."""
+    return MODELS.get(name)

@@ -3,14 +3,15 @@
 
 A function here turns gradients into directions: its first argument is the decoupled weight decay,
 which it places where its paper has it; its keyword arguments are what `optimiser.options` may set.
-The learning rate comes later and multiplies both: a step subtracts lr * (direction + decay * weight).
+The learning rate comes later and multiplies both: a step takes away
+lr * (direction + decay * weight).
 """
 
 import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from vit_jax.errors import UserError
 from vit_jax.optim import parameters
 from vit_jax.registry import Registry, near_misses
 
-Transformation = optax.GradientTransformation
+Transformation: TypeAlias = optax.GradientTransformation
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,8 +70,8 @@ def _scan_hint(pattern: str, known: Sequence[str]) -> str:
 def layer_ids(params: Tree) -> tuple[Tree, int]:
     """Numbers the parameters by layer, from the names that every model keeps to.
 
-    What is ahead of the blocks is layer 0, block i is layer i + 1 (counted over the stages), `merge`
-    is of the layer of the block it leads into, everything behind the blocks is layer L + 1.
+    What is ahead of the blocks is layer 0; block i, counted over stages, is layer i + 1; `merge`
+    has the layer of the block it leads into; everything behind the blocks is layer L + 1.
 
     Returns:
         A tree of ints, for scanned parameters int arrays `[n]` along their leading axis; and L, the
@@ -96,7 +96,7 @@ def layer_ids(params: Tree) -> tuple[Tree, int]:
 
 
 def _stage_starts(leaves: Iterable[tuple[str, tuple[int, ...]]]) -> tuple[dict[int, int], int]:
-    """Returns stage -> how many blocks come before it (a model without stages is stage 0), and L."""
+    """Returns stage -> blocks before it (a model without stages is stage 0), and L."""
     depths: dict[int, int] = {}
     for text, shape in leaves:
         if place := _PLACE.match(text):

@@ -1,7 +1,7 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """Learning rates as closed forms of the step: warm-up, decay, cool-down.
 
-With peak learning rate `r`, warm-up `w`, cool-down `c` and `n` steps in all, the rate at step `t` is
+With peak learning rate `r`, warm-up `w`, cool-down `c` and `n` steps in all, the rate at step `t`:
 
     r t / w                                                 for t < w
     r f(t)                                                  for w <= t < n - c
@@ -62,8 +62,8 @@ def create_schedule(
 ) -> optax.Schedule:
     """Returns the function from a step (an int or an integer array) to its float32 learning rate.
 
-    The peak is `config.optimiser.learning_rate`; the shape is `config.schedule`. After the last step
-    the rate stays what it was at the end.
+    The peak is `config.optimiser.learning_rate`, the shape is `config.schedule`. From the last step
+    on the rate stays what it is there.
 
     Raises:
         UserError: an unknown schedule, or a warm-up and cool-down longer than the run.

@@ -15,7 +15,7 @@ from vit_jax.training import sinks
 
 _COLOURS = {"train": "#4477aa", "validation": "#cc6677", "test": "#117733"}
 _WRONG, _RIGHT = "#b00020", "#1b5e20"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.grid": True,

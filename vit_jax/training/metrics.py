@@ -33,8 +33,8 @@ MEASUREMENTS = frozenset(
     }
 )
 
-# Metrics that count since the start of the run; of these a line gives the last value, not the mean.
-COUNTERS = frozenset({"nonfinite_steps"})
+# Metrics of which a line gives the last step's value, not the mean over the steps.
+LAST = frozenset({"learning_rate", "nonfinite_steps", "nonfinite_streak"})
 
 # Steps handed to the device ahead of the one whose end the host waits for: enough to keep the
 # device busy while the host works, few enough that measured times mean something and that few
@@ -161,7 +161,7 @@ class Meter:
         """Returns the means since the last line and the measurements, and starts anew."""
         self._fold()
         line = {
-            name: total if name in COUNTERS else total / self._steps
+            name: total if name in LAST else total / self._steps
             for name, total in self._sums.items()
         }
         line |= self._measurements()
@@ -182,7 +182,7 @@ class Meter:
         """Adds the finished steps to the sums in order: the same bits wherever a run was cut."""
         for metrics in jax.device_get(self._finished):
             for name, value in metrics.items():
-                before = 0.0 if name in COUNTERS else self._sums.get(name, 0.0)
+                before = 0.0 if name in LAST else self._sums.get(name, 0.0)
                 self._sums[name] = before + float(value)
             self._steps += 1
         self._finished = []

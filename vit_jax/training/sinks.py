@@ -11,6 +11,7 @@ import json
 import math
 import os
 import pathlib
+import platform
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -74,43 +75,42 @@ class JsonLines:
 
 
 class TensorBoard:
-    """Scalars `split/name` under `workdir/tensorboard`."""
+    """Scalars `split/name` in event files under `workdir/tensorboard`.
+
+    The records are written as they are (TensorFlow's own writers ask for TensorBoard itself).
+    """
 
     def __init__(self, workdir: str | os.PathLike):
-        self.directory = pathlib.Path(workdir) / "tensorboard"
-        self._writer: Any = None
+        self._directory = pathlib.Path(workdir) / "tensorboard"
 
     def open(self, step: int) -> None:
         from vit_jax.data.tensorflow import import_tensorflow
 
-        self._tf = import_tensorflow()
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._purge(step)
-        self._writer = self._tf.summary.create_file_writer(str(self.directory))
+        tf = import_tensorflow()
+        self._v1 = tf.compat.v1
+        self._directory.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time()):010d}.{platform.node()}.{os.getpid()}"
+        self._file = tf.io.TFRecordWriter(str(self._directory / name))
+        self._event(file_version="brain.Event:2")
+        # By this record TensorBoard forgets what earlier files say of later steps.
+        start = self._v1.SessionLog(status=self._v1.SessionLog.START)
+        self._event(step=step + 1, session_log=start)
 
-    def _purge(self, step: int) -> None:
-        """Writes the record by which TensorBoard forgets the steps from `step + 1` on."""
-        v1 = self._tf.compat.v1
-        now = time.time()
-        start = v1.SessionLog(status=v1.SessionLog.START)
-        path = self.directory / f"events.out.tfevents.{int(now):010d}.start.{step}"
-        with self._tf.io.TFRecordWriter(str(path)) as writer:
-            for event in (
-                v1.Event(wall_time=now, file_version="brain.Event:2"),
-                v1.Event(wall_time=now, step=step + 1, session_log=start),
-            ):
-                writer.write(event.SerializeToString())
+    def _event(self, **fields: Any) -> None:
+        event = self._v1.Event(wall_time=time.time(), **fields)
+        self._file.write(event.SerializeToString())
 
     def write(self, line: Line) -> None:
-        with self._writer.as_default(step=line["step"]):
-            for name, value in _numbers(line).items():
-                self._tf.summary.scalar(f"{line['split']}/{name}", value)
+        summary = self._v1.Summary()
+        for name, value in _numbers(line).items():
+            summary.value.add(tag=f"{line['split']}/{name}", simple_value=value)
+        self._event(step=line["step"], summary=summary)
 
     def flush(self) -> None:
-        self._writer.flush()
+        self._file.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        self._file.close()
 
 
 class WeightsAndBiases:

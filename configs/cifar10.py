@@ -1,0 +1,66 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+r"""Small ViT, Swin and Mixer on CIFAR-10 from scratch.
+
+Command:   vit-jax train --config=configs/cifar10.py:model=vit,data=folder:cifar10 --workdir=DIR
+           model: vit, swin or mixer; data: tfds:cifar10, or a folder with train/CLASS/ and test/CLASS/
+Hardware:  a CPU shows the curve in a few epochs; the full length is for one accelerator
+"""
+
+from vit_jax.config import default_config, parse_arg
+from vit_jax.errors import UserError
+
+# Name of a model whose shape the overrides replace, and the overrides.
+MODELS = {
+    "vit": (
+        "vit_tiny_patch16_224",
+        {"patch_size": 4, "depth": 6, "pool": "gap", "position": "sincos", "drop_path": 0.1},
+    ),
+    "swin": (
+        "swin_tiny_patch4_window7_224",
+        {
+            "patch_size": 2,
+            "window_size": 4,
+            "width": 64,
+            "depths": (2, 4, 2),
+            "num_heads": (2, 4, 8),
+            "drop_path": 0.1,
+        },
+    ),
+    "mixer": (
+        "mixer_s16_224",
+        {"patch_size": 4, "width": 192, "depth": 6, "token_mlp_dim": 96, "channel_mlp_dim": 768, "drop_path": 0.1},
+    ),
+}
+
+
+def get_config(arg=None):
+    """Returns the configuration; arguments: model, data."""
+    arg = parse_arg(arg, model="vit", data="tfds:cifar10")
+    if arg.model not in MODELS:
+        raise UserError(f"model {arg.model!r} is none of {', '.join(MODELS)}")
+    config = default_config()
+    config.model.name, overrides = MODELS[arg.model]
+    config.model.overrides = {"image_size": 32, **overrides}
+
+    config.data.source = arg.data
+    config.data.train_split = "train[:98%]"
+    config.data.validation_split = "train[98%:]"
+    config.data.test_split = "test"
+    config.data.train_ops = "decode|random_crop(32, padding=4)|flip|normalise(cifar10)"
+    config.data.eval_ops = "decode|resize(32)|normalise(cifar10)"
+    config.data.cache = True
+    config.mixing.mixup_alpha = 0.2
+    config.objective.label_smoothing = 0.1
+
+    config.optimiser.name = "adamw"
+    config.optimiser.learning_rate = 1e-3
+    config.optimiser.weight_decay = 0.05
+    config.schedule.name = "cosine"
+    config.schedule.warmup = "5%"
+
+    config.train.batch_size = 256
+    config.train.duration = "100 epochs"
+    config.evaluation.every = "1 epochs"
+    config.checkpoint.every = "1 epochs"
+    config.checkpoint.keep_best = 1
+    return config

@@ -41,6 +41,13 @@ class AttentionCall:
     return_weights: bool = False
 
 
+def check_implementation(name: str) -> None:
+    """Raises UserError, with the near misses, unless `name` is one of IMPLEMENTATIONS."""
+    if name not in IMPLEMENTATIONS:
+        hint = near_misses(name, IMPLEMENTATIONS) or f"; known: {', '.join(IMPLEMENTATIONS)}"
+        raise UserError(f"unknown attention implementation {name!r}{hint}")
+
+
 def choose_implementation(call: AttentionCall, requested: str = "auto") -> tuple[str, str]:
     """Returns the implementation to use ("explicit", "xla" or "cudnn") and the reason.
 
@@ -48,10 +55,7 @@ def choose_implementation(call: AttentionCall, requested: str = "auto") -> tuple
     `jax.nn.dot_product_attention`. A request that cannot be met falls back to one that can.
     Pure: the same call gives the same answer on any machine.
     """
-    if requested not in IMPLEMENTATIONS:
-        known = f"; known: {', '.join(IMPLEMENTATIONS)}"
-        hint = near_misses(requested, IMPLEMENTATIONS) or known
-        raise UserError(f"unknown attention implementation {requested!r}{hint}")
+    check_implementation(requested)
     if requested == "explicit":
         return "explicit", "requested"
     if call.return_weights:

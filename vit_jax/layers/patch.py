@@ -11,6 +11,17 @@ from vit_jax.errors import UserError
 from vit_jax.layers.linear import Initializer, Linear, lecun_normal, zeros
 
 
+def grid_size(height: int, width: int, patch_size: int) -> tuple[int, int]:
+    """Returns the rows and columns of patches; raises UserError where the patch does not divide."""
+    if height % patch_size or width % patch_size:
+        near = [max(round(side / patch_size), 1) * patch_size for side in (height, width)]
+        raise UserError(
+            f"image size {height}x{width} is not divisible by patch_size {patch_size}; "
+            f"use for example {near[0]}x{near[1]}"
+        )
+    return height // patch_size, width // patch_size
+
+
 def split_patches(images: jax.Array, patch_size: int) -> jax.Array:
     """Cuts images `[B, H, W, C]` into non-overlapping patches `[B, h, w, P, P, C]`.
 
@@ -18,13 +29,7 @@ def split_patches(images: jax.Array, patch_size: int) -> jax.Array:
         UserError: the patch does not divide the image.
     """
     batch, height, width, channels = images.shape
-    if height % patch_size or width % patch_size:
-        fit = tuple(round(s / patch_size + 0.5) * patch_size for s in (height, width))
-        raise UserError(
-            f"image size {height}x{width} is not divisible by patch_size {patch_size}; "
-            f"use for example {fit[0]}x{fit[1]}"
-        )
-    h, w = height // patch_size, width // patch_size
+    h, w = grid_size(height, width, patch_size)
     return images.reshape(batch, h, patch_size, w, patch_size, channels).swapaxes(2, 3)
 
 

@@ -18,7 +18,7 @@ class AttentionPool(nn.Module):
     """Multi-head attention pooling: a learned probe looks at all tokens (arXiv 2106.04560).
 
     `y = attention(probe, x)`, then `y + mlp(norm(y))`, as in big_vision and timm: one norm only,
-    ahead of the MLP. `[B, N, D]` to `[B, D]`; with `return_weights` also the weights `[B, H, 1, N]`.
+    ahead of the MLP. `[B, N, D]` to `[B, D]`; with `return_weights` also `[B, H, 1, N]`.
     """
 
     num_heads: int
@@ -35,7 +35,7 @@ class AttentionPool(nn.Module):
         width = x.shape[-1]
         heads = (self.num_heads, width // self.num_heads)
         dtypes: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        linear = functools.partial(Linear, kernel_init=self.kernel_init, **dtypes)
+        linear: Any = functools.partial(Linear, kernel_init=self.kernel_init, **dtypes)
         probe = self.param("probe", xavier_uniform, (1, width), self.param_dtype)
         q = linear(heads, name="q")(probe.astype(self.dtype))
         kv = linear(heads, stacked=(2,), name="kv")(x)

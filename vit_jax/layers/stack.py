@@ -23,6 +23,14 @@ REMAT_POLICIES: dict[str, Callable[..., Any] | None] = {
 }
 
 
+def remat_policy(name: str) -> Callable[..., Any] | None:
+    """Returns the policy called `name`, None for "none"; raises UserError with the near misses."""
+    if name not in REMAT_POLICIES:
+        hint = near_misses(name, REMAT_POLICIES) or f"; known: {', '.join(REMAT_POLICIES)}"
+        raise UserError(f"unknown remat policy {name!r}{hint}")
+    return REMAT_POLICIES[name]
+
+
 class Noise(NamedTuple):
     """The randomness of one block; without a key the block is deterministic."""
 
@@ -71,10 +79,6 @@ class Stack(nn.Module):
     remat: str = "none"
 
     def __post_init__(self) -> None:
-        if self.remat not in REMAT_POLICIES:
-            known = f"; known: {', '.join(REMAT_POLICIES)}"
-            hint = near_misses(self.remat, REMAT_POLICIES) or known
-            raise UserError(f"unknown remat policy {self.remat!r}{hint}")
         if self.scan and self.depth % len(self.cycle):
             raise UserError(
                 f"scan=True needs a depth divisible by {len(self.cycle)}, not {self.depth}; "
@@ -97,8 +101,8 @@ class Stack(nn.Module):
             x, weights = block(x, noise, attention_maps)
             return x, (x if features else None, weights)
 
-        if self.remat != "none":
-            policy = REMAT_POLICIES[self.remat]
+        policy = remat_policy(self.remat)
+        if policy is not None:
             call = nn.remat(call, policy=policy, prevent_cse=not self.scan)
         run = self._scanned if self.scan else self._unrolled
         x, outputs = run(x, key, call)

@@ -42,8 +42,7 @@ class ModelInfo:
     @property
     def image_size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
-        size = self.spec.image_size
-        return (size, size) if isinstance(size, int) else size
+        return self.spec.size
 
 
 MODELS: Registry[ModelInfo] = Registry("model")
@@ -80,14 +79,10 @@ def _accepts(hint: Any, value: Any) -> bool:
     if origin is Literal:
         return value in args
     if origin is tuple:
-        expected = (
-            args[:1] * len(value) if isinstance(value, tuple) and args[1:] == (...,) else args
-        )
-        return (
-            isinstance(value, tuple)
-            and len(value) == len(expected)
-            and all(map(_accepts, expected, value))
-        )
+        if not isinstance(value, tuple):
+            return False
+        expected = args[:1] * len(value) if args[1:] == (...,) else args
+        return len(value) == len(expected) and all(map(_accepts, expected, value))
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, int | float if hint is float else hint)

@@ -2,9 +2,9 @@
 """Attention inside shifted windows of a feature map (arXiv 2103.14030, section 3.2).
 
 The order is that of the authors' detection code and of transformers: pad, shift, partition, attend,
-merge, shift back, crop. (timm shifts before it pads, which lets opposite borders of most padded maps
-see each other.) Sizes, windows and shifts are pairs of Python integers, rows first; what depends on
-them alone is a constant of the compiled program.
+merge, shift back, crop. timm shifts before it pads, so that opposite borders of most padded maps
+see each other (`pad_first=False`, for weights trained so). Sizes, windows and shifts are pairs of
+Python integers, rows first; what depends on them alone is a constant of the compiled program.
 """
 
 import functools
@@ -127,16 +127,20 @@ class WindowAttention(nn.Module):
         window: (h, w) that the table `relative_position_bias` is made for. On a smaller map the
             window shrinks to it, axis by axis, and uses the rows that still occur.
         shifted: whether windows are shifted by half their size; see `fit_window`.
+        pad_first: pad, then shift; False is timm's order, see above.
         attention_dropout: rate on the attention weights, in force when a key is given.
         dropout: rate after the output projection, in force when a key is given.
+        implementation: see `vit_jax.layers.attention.choose_implementation`.
     """
 
     num_heads: int
     window: Pair
     shifted: bool = False
+    pad_first: bool = True
     qkv_bias: bool = True
     attention_dropout: float = 0.0
     dropout: float = 0.0
+    implementation: str = "auto"
     kernel_init: Initializer = xavier_uniform
     bias_init: Initializer = zeros
     dtype: Any = jnp.float32
@@ -150,7 +154,10 @@ class WindowAttention(nn.Module):
         batch, height, width, _ = x.shape
         window, shift = fit_window(self.window, (height, width))
         shift = shift if self.shifted else (0, 0)
-        x = cyclic_shift(pad_to_multiple(x, window), shift)
+        if self.pad_first:
+            x = cyclic_shift(pad_to_multiple(x, window), shift)
+        else:
+            x = pad_to_multiple(cyclic_shift(x, shift), window)
         padded = x.shape[1], x.shape[2]
         cut = partition(x, window)
         attention = Attention(
@@ -158,6 +165,7 @@ class WindowAttention(nn.Module):
             qkv_bias=self.qkv_bias,
             attention_dropout=self.attention_dropout,
             dropout=self.dropout,
+            implementation=self.implementation,
             kernel_init=self.kernel_init,
             bias_init=self.bias_init,
             dtype=self.dtype,
@@ -172,7 +180,11 @@ class WindowAttention(nn.Module):
         )
         y, weights = out if return_weights else (out, None)
         y = merge(y.reshape(cut.shape), window, padded)
-        y = cyclic_shift(y, (-shift[0], -shift[1]))[:, :height, :width]
+        back = -shift[0], -shift[1]
+        if self.pad_first:
+            y = cyclic_shift(y, back)[:, :height, :width]
+        else:
+            y = cyclic_shift(y[:, :height, :width], back)
         return y if weights is None else (y, weights.reshape(batch, -1, *weights.shape[1:]))
 
     def _bias(self, batch: int, size: Pair, window: Pair, shift: Pair) -> jax.Array:

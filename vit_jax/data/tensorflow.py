@@ -5,8 +5,12 @@ TensorFlow only reads and transforms examples here. Importing it costs seconds, 
 asks for it inside the functions that need it.
 """
 
+import contextlib
 import functools
+import io
+import logging
 import os
+from collections.abc import Iterator
 from types import ModuleType
 
 
@@ -26,3 +30,16 @@ def import_tensorflow() -> ModuleType:
         except RuntimeError:  # the devices are already in use: too late to hide them
             break
     return tf
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps progress bars, remarks and absl's warnings of TensorFlow Datasets from the terminal."""
+    absl = logging.getLogger("absl")
+    level, nowhere = absl.level, io.StringIO()
+    absl.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            yield
+    finally:
+        absl.setLevel(level)

@@ -1,0 +1,166 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""`tfds:NAME`: data sets prepared by TensorFlow Datasets, read at random through ArrayRecord.
+
+`digits` is the one that needs no preparation: it prepares itself, offline, on first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vit_jax.data.sources.base import SOURCES, Source
+from vit_jax.data.tensorflow import import_tensorflow, quiet
+from vit_jax.errors import UserError
+from vit_jax.registry import near_misses
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+
+@SOURCES.register("tfds")
+def create_tfds_source(name: str, split: str, data_dir: str | None = None) -> "TfdsSource":
+    """Returns the records of a data set that TFDS has prepared as ArrayRecord.
+
+    Args:
+        name: what TFDS calls it, e.g. "cifar10", "imagenet2012:5.*.*", "my_dataset/config".
+        split: any split expression of TFDS, e.g. "train[:90%]", "train+validation".
+        data_dir: where TFDS keeps its data; None for its default (TFDS_DATA_DIR or
+            ~/tensorflow_datasets).
+
+    Raises:
+        UserError: an unknown data set, one that is not prepared or only as TFRecord (with the
+            command that mends it), an unknown split, or no image and label among its features.
+    """
+    import_tensorflow()
+    import tensorflow_datasets as tfds
+
+    try:
+        with quiet():
+            builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
+            prepared = builder.is_prepared()
+    except tfds.core.registered.DatasetNotFoundError:
+        known = tfds.list_builders(with_community_datasets=False)
+        hint = near_misses(name.split("/")[0].split(":")[0], known)
+        where = data_dir or "TFDS's data_dir"
+        raise UserError(
+            f"data.source='tfds:{name}': no such data set in TFDS or {where}{hint}"
+        ) from None
+    if not prepared:
+        root = builder.data_dir_root
+        raise UserError(
+            f"data set {builder.info.full_name!r} is not prepared in {root}: run `python -c "
+            f"\"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{root}', "
+            "file_format='array_record').download_and_prepare()\"`"
+        )
+    return TfdsSource(builder, split)
+
+
+@SOURCES.register("digits")
+def create_digits_source(argument: str, split: str, data_dir: str | None = None) -> "TfdsSource":
+    """Returns scikit-learn's handwritten digits; splits "train", "validation", "test"."""
+    import_tensorflow()
+    from vit_jax.data.digits import prepare
+
+    if argument:
+        raise UserError(f"data.source='digits:{argument}': 'digits' takes no argument")
+    return TfdsSource(prepare(data_dir), split)
+
+
+class TfdsSource(Source):
+    """One split of a prepared TFDS data set with an image and a class label."""
+
+    def __init__(self, builder: "tfds.core.DatasetBuilder", split: str):
+        import tensorflow_datasets as tfds
+
+        _require_array_record(builder)
+        self._label_prefix = f"{builder.info.full_name} {split}"
+        self._image_key, self._label_key = _find_keys(builder)
+        features = builder.info.features
+        self.class_names = tuple(features[self._label_key].names or ())
+        if not self.class_names:
+            self.class_names = tuple(str(i) for i in range(features[self._label_key].num_classes))
+        # Only these two are parsed, whatever else the examples hold.
+        self._features = tfds.features.FeaturesDict(
+            {key: features[key] for key in (self._image_key, self._label_key)}
+        )
+        self._decoders = {self._image_key: tfds.decode.SkipDecoding()}
+        try:
+            self._records = builder.as_data_source(
+                split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+            )
+        except (ValueError, AssertionError) as error:
+            known = ", ".join(builder.info.splits)
+            reason = (str(error).strip() or "no such split").splitlines()[0]
+            raise UserError(
+                f"split {split!r} of {builder.info.full_name} (splits: {known}): {reason}"
+            ) from None
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        example = self._features.deserialize_example_np(
+            self._records[index], decoders=self._decoders
+        )
+        image, label = example[self._image_key], int(example[self._label_key])
+        return {"image": image, "label": label, "name": self.name(index)}
+
+    def name(self, index: int) -> str:
+        """Returns the data set, the split and the number of a record."""
+        return f"{self._label_prefix}[{index}]"
+
+    def fetch(self, indices: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        """Returns serialised examples, string `[n]`."""
+        tf = import_tensorflow()
+        examples = tf.numpy_function(self._serialised, [indices], tf.string)
+        examples.set_shape([indices.shape[0]])
+        return {"example": examples}
+
+    def unpack(self, item: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        """Parses one example; no Python runs here."""
+        tf = import_tensorflow()
+        example = self._features.deserialize_example(item["example"], decoders=self._decoders)
+        label = tf.cast(example[self._label_key], tf.int32)
+        return {"image": example[self._image_key], "label": label}
+
+    def _serialised(self, indices: np.ndarray) -> np.ndarray:
+        examples = np.empty(len(indices), dtype=object)
+        examples[:] = [self._records[int(i)] for i in indices]
+        return examples
+
+
+def _require_array_record(builder: "tfds.core.DatasetBuilder") -> None:
+    """Raises UserError with the command to run if the data set cannot be read at random."""
+    formats = {f.value for f in builder.info.available_file_formats()}
+    if "array_record" not in formats:
+        command = (
+            "pip install apache-beam && tfds convert_format "
+            f"--dataset_version_dir={builder.data_dir} --out_file_format=array_record"
+        )
+        raise UserError(
+            f"data set {builder.info.full_name!r} is prepared as {', '.join(sorted(formats))}, "
+            f"which cannot be read at random: run `{command}`"
+        )
+
+
+def _find_keys(builder: "tfds.core.DatasetBuilder") -> tuple[str, str]:
+    """Returns which features are image and label: the supervised ones, or the only ones."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    candidates = [
+        [key for key, feature in features.items() if isinstance(feature, kind)]
+        for kind in (tfds.features.Image, tfds.features.ClassLabel)
+    ]
+    supervised = builder.info.supervised_keys or ()
+    found = []
+    for kind, keys in zip(("image", "class label"), candidates, strict=True):
+        chosen = [key for key in keys if key in supervised] or keys
+        if len(chosen) != 1:
+            raise UserError(
+                f"data set {builder.info.full_name!r} has {len(chosen)} {kind} features "
+                f"({', '.join(features)}): one of each is needed to classify"
+            )
+        found.append(chosen[0])
+    return found[0], found[1]

@@ -28,7 +28,14 @@ MODELS = {
     ),
     "mixer": (
         "mixer_s16_224",
-        {"patch_size": 4, "width": 192, "depth": 6, "token_mlp_dim": 96, "channel_mlp_dim": 768, "drop_path": 0.1},
+        {
+            "patch_size": 4,
+            "width": 192,
+            "depth": 6,
+            "token_mlp_dim": 96,
+            "channel_mlp_dim": 768,
+            "drop_path": 0.1,
+        },
     ),
 }
 

@@ -16,15 +16,13 @@ def get_config(arg=None):
     config = default_config()
     config.model.name = arg.model
     config.model.dtype = "bfloat16"
-    config.model.overrides = {"drop_path": 0.1, "head_bias_init": -10.0}
+    config.model.overrides = {"drop_path": 0.1, "head_bias": -10.0}
 
     config.data.source = arg.data
     config.data.train_split = "train"
     config.data.validation_split = "validation"
     config.data.test_split = ""
-    config.data.train_ops = (
-        "decode|inception_crop(224)|flip|randaugment(2, 10)|value_range(-1, 1)"
-    )
+    config.data.train_ops = "decode|inception_crop(224)|flip|randaugment(2, 10)|value_range(-1, 1)"
     config.data.eval_ops = "decode|resize_small(256)|central_crop(224)|value_range(-1, 1)"
     config.mixing.mixup_alpha = 0.5
 

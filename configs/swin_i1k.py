@@ -28,7 +28,7 @@ def get_config(arg=None):
     config.data.test_split = "validation"
     config.data.train_ops = (
         "decode|inception_crop(224, method=bicubic)|flip"
-        "|randaugment(2, 9, magnitude_std=0.5, increasing=True)|random_erasing(0.25)|normalise(imagenet)"
+        "|randaugment(2, 9, probability=0.5, magnitude_std=0.5, increasing=True)|random_erasing(0.25)|normalise(imagenet)"
     )
     config.data.eval_ops = (
         "decode|resize_small(256, method=bicubic)|central_crop(224)|normalise(imagenet)"

@@ -15,6 +15,7 @@ Accuracy:  ours: not run. Paper, S/16 plain: 76.5 % (90 epochs), 80.0 % (300: --
 """
 
 from vit_jax.config import default_config, parse_arg
+from vit_jax.models import model_info
 
 # RandAugment (layers, magnitude) and mixup alpha of the paper's settings.
 AUGMENTATION = {
@@ -31,11 +32,17 @@ AUGMENTATION = {
 def get_config(arg=None):
     """Returns the configuration; arguments: model, data, setting, aug, reg."""
     arg = parse_arg(
-        arg, model="vit_small_patch16_224", data="tfds:imagenet2012", setting="plain", aug="", reg=0.0
+        arg,
+        model="vit_small_patch16_224",
+        data="tfds:imagenet2012",
+        setting="plain",
+        aug="",
+        reg=0.0,
     )
     config = default_config()
     config.model.name = arg.model
     config.model.dtype = "bfloat16"
+    width = model_info(arg.model).spec.width  # of the layer ahead of the head
 
     config.data.source = arg.data
     config.data.train_split = "train[:99%]" if arg.data.startswith("tfds:") else "train"
@@ -58,8 +65,8 @@ def get_config(arg=None):
 
     if arg.setting == "augreg":
         config.model.overrides = {
-            "pre_logits": True,
-            "head_bias_init": -6.9,
+            "pre_logits": width,
+            "head_bias": -6.9,
             "dropout": arg.reg,
             "drop_path": arg.reg,
         }
@@ -67,7 +74,7 @@ def get_config(arg=None):
         config.train.batch_size = 4096
         config.train.duration = "300 epochs"
     else:
-        config.model.overrides = {"pool": "gap", "position": "sincos", "pre_logits": True}
+        config.model.overrides = {"pool": "gap", "position": "sincos", "pre_logits": width}
         config.train.batch_size = 1024
         config.train.duration = "90 epochs"
     config.evaluation.every = "2500 steps"

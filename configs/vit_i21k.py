@@ -28,7 +28,7 @@ def get_config(arg=None):
     config = default_config()
     config.model.name = arg.model
     config.model.dtype = "bfloat16"
-    config.model.overrides = {"pool": "gap", "head_bias_init": -10.0}
+    config.model.overrides = {"pool": "gap", "head_bias": -10.0}
 
     config.data.source = arg.data
     config.data.train_split = "train"

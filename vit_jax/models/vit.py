@@ -3,7 +3,6 @@
 
 import dataclasses
 import functools
-import math
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -90,6 +89,11 @@ class ViTSpec(ModelSpec):
         return self.pool == "cls" if self.class_token is None else self.class_token
 
     @property
+    def positions_of_prefix(self) -> bool:
+        """Whether the position table also covers the tokens ahead of the patches."""
+        return self.position == "learned" and not self.no_embed_class
+
+    @property
     def num_prefix(self) -> int:
         """Tokens ahead of the patches: class token, registers."""
         return int(self.has_class_token) + self.num_registers
@@ -171,9 +175,7 @@ class ViT(nn.Module):
         x = x.astype(jnp.float32)
         found |= blocks | pooling | ({"pre_logits": x} if features else {})
         if s.num_classes:
-            bias_init = nn.initializers.constant(s.head_bias)
-            head = {"kernel_init": zeros, "bias_init": bias_init, "param_dtype": s.param_dtype}
-            x = Linear((s.num_classes,), name="head", **head)(x)
+            x = Linear((s.num_classes,), kernel_init=zeros, name="head", **s.head_options)(x)
         return (x, found) if features or attention_maps else x
 
     def _embed(self, images: jax.Array) -> jax.Array:
@@ -183,30 +185,29 @@ class ViT(nn.Module):
             s.patch_size, s.width, use_bias=not s.pre_norm, name="patch_embed", **s.dtypes
         )
         x = embed(images)
-        table = self._positions(x.shape[1:3])
+        positions = self._positions(x.shape[1], x.shape[2])
         x = x.reshape(len(x), -1, s.width)
-        if len(table) == x.shape[1]:
-            x = x + table
+        if not s.positions_of_prefix:
+            x = x + positions
         prefix = self._prefix()
-        if len(prefix):
-            x = jnp.concatenate([jnp.broadcast_to(prefix, (len(x), *prefix.shape)), x], axis=1)
-        if len(table) != x.shape[1] - len(prefix):
-            x = x + table
+        x = jnp.concatenate([jnp.broadcast_to(prefix, (len(x), *prefix.shape)), x], axis=1)
+        if s.positions_of_prefix:
+            x = x + positions
         return LayerNorm(s.norm_eps, name="pre_norm", **s.dtypes)(x) if s.pre_norm else x
 
-    def _positions(self, grid: tuple[int, ...]) -> jax.Array:
+    def _positions(self, rows: int, columns: int) -> jax.Array:
         """Returns the positions of the patches, or of all tokens, `[N, D]`."""
         s = self.spec
         if s.position == "sincos":
-            return jnp.asarray(sincos_2d(*grid, s.width), s.dtype)
-        if grid != s.grid:
+            return jnp.asarray(sincos_2d(rows, columns, s.width), s.dtype)
+        if (rows, columns) != s.grid:
+            fed = (rows * s.patch_size, columns * s.patch_size)
             raise UserError(
-                f"images of {grid[0]}x{grid[1]} patches do not fit a position table of "
-                f"{s.grid[0]}x{s.grid[1]}; create the model with image_size="
-                f"{tuple(side * s.patch_size for side in grid)} or position='sincos'"
+                f"images of {fed[0]}x{fed[1]} do not fit the position table of image_size="
+                f"{s.image_size}; create the model with image_size={fed} or position='sincos'"
             )
-        rows = math.prod(grid) + (0 if s.no_embed_class else s.num_prefix)
-        table = self.param("pos_embed", table_normal, (rows, s.width), s.param_dtype)
+        count = rows * columns + (s.num_prefix if s.positions_of_prefix else 0)
+        table = self.param("pos_embed", table_normal, (count, s.width), s.param_dtype)
         return table.astype(s.dtype)
 
     def _prefix(self) -> jax.Array:
@@ -225,7 +226,7 @@ class ViT(nn.Module):
         s = self.spec
         norm = LayerNorm(s.norm_eps, name="norm", **s.dtypes)
         x = x if s.norm_after_pool else norm(x)
-        maps = {}
+        maps: dict[str, jax.Array] = {}
         if s.pool == "map":
             pool = AttentionPool(
                 s.num_heads,
@@ -236,8 +237,10 @@ class ViT(nn.Module):
                 name="pool",
                 **s.dtypes,
             )
-            x, weights = pool(x, return_weights=True) if attention_maps else (pool(x), None)
-            maps = {"pool/attention": weights} if attention_maps else {}
+            if attention_maps:
+                x, maps["pool/attention"] = pool(x, return_weights=True)
+            else:
+                x = pool(x)
         elif s.pool == "gap":
             x = x[:, s.num_prefix :].mean(axis=1, dtype=jnp.float32).astype(s.dtype)
         else:
@@ -245,8 +248,8 @@ class ViT(nn.Module):
         return (norm(x) if s.norm_after_pool else x), maps
 
 
-# width, depth, heads, MLP width, short name, patch sizes. The paper's table 1 (B, L, H); AugReg (Ti, S);
-# Scaling ViTs, arXiv 2106.04560, table 2 (g, G); Getting ViT in Shape, arXiv 2305.13035 (So400m).
+# Width, depth, heads, MLP width, short name, patch sizes. From the paper (B, L, H), AugReg
+# (Ti, S), Scaling ViTs (g, G: arXiv 2106.04560), Getting ViT in Shape (So400m: arXiv 2305.13035).
 SIZES = {
     "tiny": (192, 12, 3, 768, "Ti", (8, 14, 16, 32)),
     "small": (384, 12, 6, 1536, "S", (8, 14, 16, 32)),

@@ -5,10 +5,10 @@ from typing import Any
 
 import flax.linen as nn
 
-from vit_jax.models import mixer, vit
+from vit_jax.models import mixer, swin, vit
 from vit_jax.models.catalogue import MODELS, ModelInfo, override
 
-__all__ = ["ModelInfo", "create_model", "list_models", "mixer", "model_info", "vit"]
+__all__ = ["ModelInfo", "create_model", "list_models", "mixer", "model_info", "swin", "vit"]
 
 
 def create_model(name: str, num_classes: int = 1000, **overrides: Any) -> nn.Module:

@@ -82,8 +82,10 @@ class SwinSpec(ModelSpec):
     def stage_window(self, stage: int) -> Pair:
         """Returns the window that the bias tables of a stage are made for."""
         step = self.patch_size * 2**stage
-        height, width = _pair(self.image_size)
-        return fit_window(_pair(self.window_size), (-(-height // step), -(-width // step)))[0]
+        size = self.window_size
+        window = (size, size) if isinstance(size, int) else size
+        height, width = self.size
+        return fit_window(window, (-(-height // step), -(-width // step)))[0]
 
     def stage_drop_path(self, stage: int) -> tuple[float, ...]:
         """Returns the stochastic depth rates of the blocks of a stage."""
@@ -94,17 +96,8 @@ class SwinSpec(ModelSpec):
         """Returns how many blocks there are ahead of a stage."""
         return sum(self.depths[:stage])
 
-    @property
-    def dtypes(self) -> dict[str, Any]:
-        """The arguments of a layer that say what it computes and stores in."""
-        return {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
-
-def _pair(size: int | Pair) -> Pair:
-    return (size, size) if isinstance(size, int) else size
-
-
-_init = nn.initializers.truncated_normal(0.02)
+small_normal = nn.initializers.truncated_normal(0.02)
 
 
 class PatchStem(nn.Module):
@@ -138,7 +131,7 @@ class PatchMerging(nn.Module):
         dtypes = self.spec.dtypes
         x = LayerNorm(self.spec.norm_eps, name="norm", **dtypes)(x)
         return Linear(
-            (2 * channels,), use_bias=False, kernel_init=_init, name="reduction", **dtypes
+            (2 * channels,), use_bias=False, kernel_init=small_normal, name="reduction", **dtypes
         )(x)
 
 
@@ -163,7 +156,7 @@ class SwinBlock(nn.Module):
             attention_dropout=spec.attention_dropout,
             dropout=spec.dropout,
             implementation=spec.attention,
-            kernel_init=_init,
+            kernel_init=small_normal,
             name="attn",
             **spec.dtypes,
         )
@@ -171,7 +164,7 @@ class SwinBlock(nn.Module):
             int(x.shape[-1] * spec.mlp_ratio),
             spec.activation,
             spec.dropout,
-            kernel_init=_init,
+            kernel_init=small_normal,
             name="mlp",
             **spec.dtypes,
         )
@@ -247,13 +240,10 @@ class Swin(nn.Module):
         x = x.mean(axis=(1, 2), dtype=jnp.float32)
         found |= {"pre_logits": x} if features else {}
         if spec.num_classes:
-            x = Linear(
-                (spec.num_classes,),
-                kernel_init=_init,
-                bias_init=nn.initializers.constant(spec.head_bias),
-                param_dtype=spec.param_dtype,
-                name="head",
-            )(x)
+            head = Linear(
+                (spec.num_classes,), kernel_init=small_normal, name="head", **spec.head_options
+            )
+            x = head(x)
         return (x, found) if features or attention_maps else x
 
 
@@ -264,32 +254,39 @@ def _renumber(name: str, first: int) -> str:
     return "/".join([f"block_{number:02d}", *rest])
 
 
-def _register(size: str, short: str, spec: SwinSpec) -> None:
-    """Files a variant under timm's name and the paper's (with @384 at that resolution)."""
-    at_384 = spec.image_size == 384
-    register(
-        ModelInfo(
-            name=f"swin_{size}_patch4_window{spec.window_size}_{spec.image_size}",
-            family="swin",
-            module=Swin,
-            spec=spec,
-            aliases=(f"Swin-{short}{'@384' if at_384 else ''}",),
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-            crop_fraction=1.0 if at_384 else 0.9,
-        )
-    )
+# Name, width, depth of the third stage, heads (section 3.3). The paper's drop_path on ImageNet-1k is
+# 0.2 (T), 0.3 (S), 0.5 (B); in pre-training on ImageNet-22k 0.2 (B, L); at 384 pixels 0.1.
+SIZES = {
+    "T": ("tiny", 96, 6, (3, 6, 12, 24)),
+    "S": ("small", 96, 18, (3, 6, 12, 24)),
+    "B": ("base", 128, 18, (4, 8, 16, 32)),
+    "L": ("large", 192, 18, (6, 12, 24, 48)),
+}
+RESOLUTIONS = {"T": (224,), "S": (224,), "B": (224, 384), "L": (224, 384)}
 
 
-_DEEP = SwinSpec(depths=(2, 2, 18, 2))
-_BASE = dataclasses.replace(_DEEP, width=128, num_heads=(4, 8, 16, 32))
-_LARGE = dataclasses.replace(_DEEP, width=192, num_heads=(6, 12, 24, 48))
-_AT_384: dict[str, Any] = {"image_size": 384, "window_size": 12}
+def _register_variants() -> None:
+    for short, (size, width, depth, num_heads) in SIZES.items():
+        for image_size in RESOLUTIONS[short]:
+            window, suffix, crop = (7, "", 0.9) if image_size == 224 else (12, "@384", 1.0)
+            spec = SwinSpec(
+                image_size=image_size,
+                width=width,
+                depths=(2, 2, depth, 2),
+                num_heads=num_heads,
+                window_size=window,
+            )
+            info = ModelInfo(
+                name=f"swin_{size}_patch4_window{window}_{image_size}",
+                family="swin",
+                module=Swin,
+                spec=spec,
+                aliases=(f"Swin-{short}{suffix}",),
+                mean=IMAGENET_MEAN,
+                std=IMAGENET_STD,
+                crop_fraction=crop,
+            )
+            register(info)
 
-# Stochastic depth of the papers' recipes: T 0.2, S 0.3, B 0.5, L 0.2 (ImageNet-22k); 384: 0.1.
-_register("tiny", "T", SwinSpec())
-_register("small", "S", _DEEP)
-_register("base", "B", _BASE)
-_register("large", "L", _LARGE)
-_register("base", "B", dataclasses.replace(_BASE, **_AT_384))
-_register("large", "L", dataclasses.replace(_LARGE, **_AT_384))
+
+_register_variants()

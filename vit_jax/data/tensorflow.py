@@ -22,6 +22,8 @@ def import_tensorflow() -> ModuleType:
     earlier in this process, it keeps what it has taken.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Its matrix products are not used here, and TensorFlow would announce them at every start.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import tensorflow as tf
 
     for kind in ("GPU", "TPU"):

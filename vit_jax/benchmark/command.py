@@ -1,0 +1,137 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""The arguments of `vit-jax bench`, what they refuse, and which benchmark they mean."""
+
+import argparse
+import dataclasses
+import functools
+import sys
+
+from vit_jax.benchmark import inputs, model, report, startup
+from vit_jax.benchmark.peers import PEERS, ModelJob, Whereabouts
+from vit_jax.errors import UserError
+from vit_jax.models import model_info
+
+EXAMPLES = """
+  vit-jax bench vit_small_patch16_224 --batch-size=8
+  vit-jax bench vit_small_patch16_224 --against=timm,big_vision --peer-path=DIR
+  vit-jax bench vit_small_patch16_224 --startup
+  vit-jax bench --input=folder:PATH --against=pil
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `vit-jax bench`."""
+    add = parser.add_argument
+    add("models", nargs="*", metavar="MODEL", help="names that `vit-jax models` lists")
+    add("--input", metavar="SOURCE", help="time the input pipeline on folder:PATH or tfds:NAME")
+    add("--startup", action="store_true", help="time the first step from process start")
+    add("--batch-size", type=int, default=0, metavar="N", help="default 8, with --input 64")
+    add("--rounds", type=int, default=10, metavar="N", help="timed rounds (default 10)")
+    add("--steps", type=int, default=0, metavar="N", help="steps a round: default 1, input 4")
+    add("--against", default="", metavar="PEER[,PEER]", help=_peers_help())
+    add("--json", metavar="FILE", help="also write everything to FILE")
+
+    group = parser.add_argument_group("models")
+    add = group.add_argument
+    add("--mode", default="train", choices=("train", "forward"), help="default: train")
+    add("--image-size", type=int, default=0, metavar="PIXELS", help="default: the model's")
+    add("--dtype", default="float32", choices=("float32", "bfloat16"), help="default: float32")
+    add("--optimiser", default="adamw", metavar="NAME", help="default: adamw")
+    add("--remat", default="none", metavar="POLICY", help="what is recomputed (default none)")
+    add("--scan", action="store_true", help="scan over the blocks")
+    add("--peer-python", default=sys.executable, metavar="PATH", help="Python with torch and timm")
+    add("--peer-path", metavar="DIR", help="a checkout of big_vision")
+    add("--in-turn", action="store_true", help="one contender after the other, not alternating")
+
+    group = parser.add_argument_group("input")
+    add = group.add_argument
+    add("--ops", default=inputs.DEFAULT_OPS, metavar="OPS", help=f"default: {inputs.DEFAULT_OPS}")
+    add("--split", default="train", help="part of the data (default train)")
+    add("--threads", type=int, default=0, metavar="N", help="0 (default): one a CPU core")
+
+
+def _peers_help() -> str:
+    names = [name for name in PEERS.names() if name != "vit_jax"]
+    return f"models: {', '.join(names)}; --input: pil"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the benchmark the arguments mean, prints its tables and writes its JSON."""
+    _check(args)
+    kind, records = (_run_input if args.input else _run_startup if args.startup else _run_models)(
+        args
+    )
+    if args.json:
+        report.write_json(args.json, sys.argv[1:], kind, records)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if bool(args.models) == bool(args.input):
+        raise UserError(
+            "bench needs either model names or --input=SOURCE; see vit-jax bench --help"
+        )
+    if args.startup and (args.input or args.against):
+        raise UserError("--startup times vit_jax's models alone: leave out --input and --against")
+    for name in ("rounds", "steps", "batch_size", "image_size", "threads"):
+        value = getattr(args, name)
+        if value < (name == "rounds"):
+            raise UserError(f"--{name.replace('_', '-')}={value} must be at least 1")
+
+
+_progress = functools.partial(print, file=sys.stderr, flush=True)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _jobs(args: argparse.Namespace) -> list[ModelJob]:
+    infos = [model_info(name) for name in args.models]
+    return [
+        ModelJob(
+            model=info.name,
+            batch_size=args.batch_size or 8,
+            image_size=args.image_size or info.image_size[0],
+            mode=args.mode,
+            dtype=args.dtype,
+            optimiser=args.optimiser,
+            remat=args.remat,
+            scan=args.scan,
+        )
+        for info in infos
+    ]
+
+
+def _run_models(args: argparse.Namespace) -> tuple[str, list[dict]]:
+    against = [PEERS.canonical(name) for name in _names(args.against)]
+    where = Whereabouts(args.peer_python, args.peer_path)
+    effort = model.Effort(args.rounds, args.steps or 1, together=not args.in_turn)
+    records = []
+    for job in _jobs(args):
+        _progress(job.model)
+        records += model.benchmark(job, against, where, effort, _progress)
+    print(report.model_table(records))
+    print(report.describe_job(records[0]))
+    return "models", records
+
+
+def _run_startup(args: argparse.Namespace) -> tuple[str, list[dict]]:
+    records = [startup.benchmark(job, args.rounds, _progress) for job in _jobs(args)]
+    print(report.startup_table(records))
+    return "startup", records
+
+
+def _run_input(args: argparse.Namespace) -> tuple[str, dict]:
+    job = inputs.InputJob(
+        source=args.input,
+        split=args.split,
+        ops=args.ops,
+        batch_size=args.batch_size or 64,
+        threads=args.threads,
+    )
+    records = inputs.benchmark(job, _names(args.against), args.rounds, args.steps or 4, _progress)
+    print(report.input_table(records["loaders"]))
+    print()
+    print(report.op_table(records["ops"]))
+    return "input", dataclasses.asdict(job) | records

@@ -62,10 +62,10 @@ def _curve(axes: Any, lines: Sequence[dict[str, Any]], name: str) -> None:
         axes.legend()
 
 
-def predictions(
+def grid(
     path: str | os.PathLike,
-    images: Sequence[np.ndarray],
-    labels: Sequence[int],
+    images: Sequence[np.ndarray] | np.ndarray,
+    labels: Sequence[int] | np.ndarray,
     class_names: Sequence[str],
     probabilities: np.ndarray | None = None,
 ) -> pathlib.Path:
@@ -85,10 +85,10 @@ def predictions(
     rows = -(-len(images) // columns)
     with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(1.5 * columns, 1.85 * rows), layout="constrained")
-        grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-        for axes in grid[len(images) :]:
+        cells = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+        for axes in cells[len(images) :]:
             axes.axis("off")
-        for index, axes in enumerate(grid[: len(images)]):
+        for index, axes in enumerate(cells[: len(images)]):
             of_image = None if probabilities is None else probabilities[index]
             _show(axes, images[index], labels[index], class_names, of_image)
         return _save(figure, path)

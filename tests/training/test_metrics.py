@@ -239,10 +239,13 @@ def test_progress_prints_plain_lines_and_silence(capsys):
         shown = progress.Progress(active)
         shown.start(0, 10)
         shown.advance()
-        shown.line(3, "train", {"loss": 0.123456, "images_per_second": 1234.5, "mfu": 0.4321})
+        line = {"mfu": 0.4321, "images_per_second": 1234.5, "loss": 0.123456, "new": 2 / 3}
+        shown.line(3, "train", line)
         shown.close()
     out = capsys.readouterr()
-    assert out.out == "step      3 | train | loss 0.1235 | images/s 1,234 | MFU 43.2%\n"
+    assert (
+        out.out == "step      3 | train | loss 0.1235 | images/s 1,234 | MFU 43.2% | new 0.6667\n"
+    )
     assert out.err == ""
 
 

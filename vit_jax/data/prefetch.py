@@ -3,13 +3,15 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def prefetch(iterator: Iterator[Any], transfer: Callable[[Any], T], depth: int) -> Iterator[T]:
+def prefetch(
+    iterator: Iterator[Any], transfer: Callable[[Any], T], depth: int
+) -> Generator[T, None, None]:
     """Yields `transfer(item)` for every item, computed up to `depth` items ahead in a thread.
 
     The thread starts with the first `next` and ends with the iterator, with an error, or when the

@@ -7,30 +7,37 @@ from typing import Any
 
 import tqdm
 
-# How the numbers of a line are shown; others are shown with four significant digits.
+# What a line shows first, in this order: name, label and format. Others follow as they come.
 _FORMATS = {
+    "epoch": ("epoch", "{:.2f}"),
+    "loss": ("loss", "{:.4f}"),
+    "accuracy": ("accuracy", "{:.2%}"),
+    "top5": ("top-5", "{:.2%}"),
+    "learning_rate": ("lr", "{:.3g}"),
+    "grad_norm": ("gradient", "{:.3g}"),
+    "nonfinite_steps": ("skipped steps", "{:.0f}"),
     "images_per_second": ("images/s", "{:,.0f}"),
     "mfu": ("MFU", "{:.1%}"),
     "flops_per_second": ("FLOP/s", "{:.3g}"),
     "data_wait_percent": ("data wait", "{:.0f}%"),
     "peak_memory_mib": ("memory", "{:,.0f} MiB"),
     "compile_seconds": ("compile", "{:.1f} s"),
-    "step_seconds": ("step", "{:.3g} s"),
-    "learning_rate": ("lr", "{:.3g}"),
-    "epoch": ("epoch", "{:.2f}"),
-    "accuracy": ("accuracy", "{:.2%}"),
-    "top5": ("top-5", "{:.2%}"),
     "examples": ("examples", "{:,}"),
 }
+# What only the metrics file keeps: it can be told from the others, or interests after the event.
+_HIDDEN = frozenset({"nonfinite_streak", "param_norm", "update_norm", "step_seconds"})
 
 
 def format_line(values: Mapping[str, Any]) -> str:
-    """Returns the values of a metrics line as text, with their units."""
+    """Returns the values of a metrics line as text, with their units; skipped steps if any."""
+    hidden = _HIDDEN if values.get("nonfinite_steps") else _HIDDEN | {"nonfinite_steps"}
+    names = [name for name in _FORMATS if name in values]
+    names += [name for name in values if name not in _FORMATS]
     parts = []
-    for name, value in values.items():
-        label, pattern = _FORMATS.get(name, (name, "{:.4g}"))
-        shown = pattern.format(value) if isinstance(value, int | float) else str(value)
-        parts.append(f"{label} {shown}")
+    for name in names:
+        if name not in hidden:
+            label, pattern = _FORMATS.get(name, (name, "{:.4g}"))
+            parts.append(f"{label} {pattern.format(values[name])}")
     return " | ".join(parts)
 
 

@@ -1,0 +1,333 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""The training program: from a configuration to a trained model, in the order of events.
+
+Whatever stops a run, the same call goes on from its last checkpoint and leaves the same parameters
+and the same record as if nothing had happened.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import time
+from collections.abc import Generator
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from vit_jax import config as config_lib
+from vit_jax.data.prefetch import prefetch
+from vit_jax.parallel import distributed, sharding
+from vit_jax.parallel.mesh import create_mesh
+from vit_jax.training import program as program_lib
+from vit_jax.training import sinks, trained, workdir
+from vit_jax.training.checkpoint import FOLDER, Checkpointer
+from vit_jax.training.compilation import use_cache
+from vit_jax.training.metrics import STEPS_IN_FLIGHT, Meter, MetricWriter
+from vit_jax.training.preemption import Preemption
+from vit_jax.training.profiling import Profiler
+from vit_jax.training.progress import Progress
+
+
+class PreemptedError(Exception):
+    """The run was asked to stop (SIGTERM), has saved, and can go on."""
+
+
+class DivergedError(Exception):
+    """Too many steps in a row had no finite gradient."""
+
+
+def train(
+    config: ConfigDict,
+    folder: str | os.PathLike,
+    *,
+    recipe: ConfigDict | None = None,
+    profile: tuple[int, int] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Trains a model, or goes on training the one in the folder.
+
+    Args:
+        config: validated.
+        folder: the workdir: configuration, metrics, checkpoints and pictures; shared by all
+            processes.
+        recipe: what `config` was before the command line changed it; the difference is printed.
+        profile: (first, end) of the steps to trace.
+
+    Returns:
+        "validation" and "test" -> metrics after the last step, of the splits there are.
+
+    Raises:
+        UserError: the configuration does not fit the data, the devices or the run in the folder.
+        PreemptedError: stopped and saved.
+        DivergedError: `train.max_nonfinite_steps` was reached.
+    """
+    process = distributed.initialise()
+    use_cache()
+    progress = Progress(active=process.index == 0)
+    progress.say(str(process))
+    config_lib.validate(config, num_devices=jax.device_count())
+    _announce(config, folder, recipe, progress)
+
+    mesh = create_mesh(config.mesh.to_dict())
+    with jax.set_mesh(mesh), Preemption() as preemption:
+        data = program_lib.open_data(config, mesh)
+        steps = program_lib.resolve_steps(config, data.train_examples)
+        program = program_lib.build(config, data, steps, mesh)
+        progress.say(program_lib.summary(config, data, steps, program))
+        with _Run(config, folder, mesh, data, steps, program, progress, preemption) as run:
+            run.start(profile)
+            run.to_the_end()
+            results = run.finish()
+    if process.index == 0:
+        _draw_and_tell(config, folder, data, progress)
+    return results
+
+
+def _announce(config: ConfigDict, folder: Any, recipe: Any, progress: Progress) -> None:
+    """Prints and keeps the configuration, and how it differs from the recipe and the last start."""
+    workdir.check(folder, config)
+    progress.say(config_lib.to_text(config))
+    for title, differences in (
+        ("changed from the recipe:", config_lib.diff(recipe, config) if recipe else []),
+        ("changed since this run's last start:", workdir.changes(folder, config)),
+    ):
+        if differences:
+            progress.say(f"{title}\n{workdir.show_changes(differences)}")
+    if jax.process_index() == 0:
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        config_lib.save(config, pathlib.Path(folder) / workdir.CONFIG)
+
+
+class _Run:
+    """One start of a run: what is open while steps are taken. A context manager.
+
+    Attributes:
+        state: of the training, on the mesh.
+        step: how many steps were taken.
+        results: the last evaluation of each split.
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        folder: str | os.PathLike,
+        mesh: Mesh,
+        data: program_lib.Data,
+        steps: program_lib.Steps,
+        program: program_lib.Program,
+        progress: Progress,
+        preemption: Preemption,
+    ):
+        self.config, self.folder, self.mesh = config, folder, mesh
+        self.data, self.steps, self.program = data, steps, program
+        self.progress, self.preemption = progress, preemption
+        self.state: Any = None
+        self.step = 0
+        self.metadata = trained.describe(config, data.class_names, data.eval_ops)
+        self.results: dict[str, dict[str, float]] = {}
+        self._polls = 0
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> "_Run":
+        keep = self.config.checkpoint
+        self.checkpointer = self._open.enter_context(
+            Checkpointer(
+                os.path.join(self.folder, FOLDER),
+                keep_last=keep.keep_last,
+                keep_best=keep.keep_best,
+                best_metric=keep.best_metric,
+                best_mode=keep.best_mode,
+            )
+        )
+        self._open.callback(self.progress.close)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._open.close()
+
+    # the order of events ------------------------------------------------------------------------
+
+    def start(self, profile: tuple[int, int] | None) -> None:
+        """Restores or creates the state; meanwhile the step compiles and the data gets going."""
+        started = time.perf_counter()
+        with concurrent.futures.ThreadPoolExecutor(1, "compile") as thread:
+            compiled = thread.submit(program_lib.compile_step, self.program, self.mesh)
+            owed, partial = self._restore_or_create()
+            self.batches = self._open.enter_context(contextlib.closing(self._batches()))
+            self.first_batch = next(self.batches) if self.step < self.steps.total else None
+            self._draw_samples()
+            self.train_step = compiled.result()
+        self.compile_seconds: float | None = time.perf_counter() - started
+        self.profiler = Profiler(self.folder, profile, self.step + 1, self.steps.total)
+        self._open.callback(self.profiler.close)
+        self.writer = self._open.enter_context(contextlib.closing(self._writer()))
+        self.meter = Meter(self.program.work)
+        self.meter.restore(partial)
+        self.progress.start(self.step, self.steps.total)
+        if owed:
+            self.evaluate("validation")
+
+    def to_the_end(self) -> None:
+        """Takes the steps that are left."""
+        while self.step < self.steps.total:
+            self.take_step()
+            if self._due(self.steps.evaluate_every):
+                self.evaluate("validation")
+            if self._due(self.steps.checkpoint_every):
+                self.save()
+            if self._asked_to_stop():
+                self._save_and_stop()
+
+    def finish(self) -> dict[str, dict[str, float]]:
+        """Evaluates on the test split, once; returns the last results."""
+        self.evaluate("test")
+        return self.results
+
+    # events -------------------------------------------------------------------------------------
+
+    def take_step(self) -> None:
+        """Hands one step to the devices; writes lines of earlier ones that have finished."""
+        with self.meter.waiting_for_data():
+            batch = next(self.batches) if self.first_batch is None else self.first_batch
+        self.first_batch = None
+        self.profiler.before(self.step + 1)
+        self.state, metrics = self.train_step(self.state, batch)
+        self.step += 1
+        if self.profiler.after(self.step, metrics):
+            self.progress.say(f"trace in {self.profiler.folder}")
+        self.meter.push(self.step, metrics)
+        self._write_lines(STEPS_IN_FLIGHT)
+        self.progress.advance()
+
+    def evaluate(self, split: str) -> None:
+        """Measures the parameters on a split, if the run has it, and records the result."""
+        if split not in self.data.evaluated:
+            return
+        self._write_lines(0)
+        use_ema = self.config.evaluation.use_ema and self.state.ema_params is not None
+        params = self.state.ema_params if use_ema else self.state.params
+        with self.meter.paused():
+            result = self.program.evaluator(
+                params, self.state.model_state, self.data.evaluated[split], self._asked_to_stop
+            )
+        if result is None:
+            self._save_and_stop(owed=split == "validation")
+            return
+        self.results[split] = result
+        self.writer.write(self.step, split, {**self._position(self.step), **result})
+        self.progress.line(self.step, split, result)
+
+    def save(self, owed: bool = False) -> None:
+        """Starts saving; `owed` says that this step's evaluation was cut short."""
+        self._write_lines(0)
+        self.writer.flush()
+        fresh = self._due(self.steps.evaluate_every) and not owed
+        metadata = {**self.metadata, "evaluation_owed": owed, "interval": self.meter.partial()}
+        with self.meter.paused():
+            self.checkpointer.save(
+                self.state, metadata, self.results.get("validation") if fresh else None
+            )
+
+    # parts --------------------------------------------------------------------------------------
+
+    def _restore_or_create(self) -> tuple[bool, dict[str, Any]]:
+        """Sets `state` and `step`; returns whether an evaluation is owed, and the partial sums."""
+        restored = self.checkpointer.restore(self.program.abstract_state)
+        if restored is None:
+            self.state = program_lib.create_state(self.config, self.program, self.mesh)
+            return False, {"steps": 0, "sums": {}}
+        self.state, record = restored
+        self.step = record["step"]
+        if record["metrics"]:
+            self.results["validation"] = record["metrics"]
+        self.progress.say(f"goes on after step {self.step} of {self.steps.total}")
+        return record["evaluation_owed"], record["interval"]
+
+    def _batches(self) -> Generator[dict[str, jax.Array], None, None]:
+        size = self.config.train.batch_size
+
+        def transfer(batch: dict[str, Any]) -> dict[str, jax.Array]:
+            needed = {name: batch[name] for name in ("image", "label")}
+            return sharding.put_batch(needed, self.mesh, size)
+
+        batches = self.data.train.batches(start_example=self.step * size)
+        return prefetch(batches, transfer, self.config.data.prefetch_batches)
+
+    def _draw_samples(self) -> None:
+        """Draws training examples as the model is about to see them, when a run begins."""
+        if self.step == 0 and self.config.log.pictures and jax.process_index() == 0:
+            from vit_jax.evaluation import showcase
+
+            assert self.first_batch is not None
+            path = showcase.draw_samples(self.folder, self.first_batch, self.data.class_names)
+            self.progress.say(f"training examples: {path}")
+
+    def _writer(self) -> MetricWriter:
+        log, active = self.config.log, jax.process_index() == 0
+        more: list[sinks.Sink] = []
+        if active and log.tensorboard:
+            more.append(sinks.TensorBoard(self.folder))
+        if active and log.wandb:
+            more.append(sinks.WeightsAndBiases(self.folder, self.config.to_dict()))
+        return MetricWriter(self.folder, more, active=active, start_step=self.step)
+
+    def _write_lines(self, left: int) -> None:
+        """Writes the lines that are due, of all steps but the `left` newest."""
+        while (step := self.meter.finish(left)) is not None:
+            if step % self.config.log.every_steps and step != self.steps.total:
+                continue
+            line = {**self._position(step), **self.meter.line()}
+            if self.compile_seconds is not None:
+                line["compile_seconds"] = self.compile_seconds
+                self.compile_seconds = None
+            self.writer.write(step, "train", line)
+            self.progress.line(step, "train", line)
+            self._check_finite(step, line)
+
+    def _check_finite(self, step: int, line: dict[str, float]) -> None:
+        limit = self.config.train.max_nonfinite_steps
+        if line["nonfinite_streak"] >= limit:
+            self.writer.flush()
+            raise DivergedError(
+                f"{line['nonfinite_streak']:.0f} steps in a row up to step {step} had no finite "
+                f"gradient (train.max_nonfinite_steps={limit}); lower optimiser.learning_rate, "
+                "lengthen schedule.warmup or set optimiser.clip_norm"
+            )
+
+    def _position(self, step: int) -> dict[str, Any]:
+        examples = step * self.config.train.batch_size
+        return {"examples": examples, "epoch": examples / self.data.train_examples}
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.steps.total
+
+    def _asked_to_stop(self) -> bool:
+        """Every process asks equally often, so the number of the question can be agreed on."""
+        self._polls += 1
+        return self.preemption.requested(self._polls)
+
+    def _save_and_stop(self, owed: bool = False) -> None:
+        self.save(owed)
+        self.checkpointer.wait()
+        raise PreemptedError(f"stopped and saved after step {self.step} of {self.steps.total}")
+
+
+def _draw_and_tell(
+    config: ConfigDict, folder: Any, data: program_lib.Data, progress: Progress
+) -> None:
+    """Draws the pictures of a finished run and prints the commands that use it."""
+    folder = pathlib.Path(folder)
+    if config.log.pictures:
+        from vit_jax.evaluation import showcase
+
+        paths = [showcase.draw_curves(folder)]
+        if data.evaluated:
+            shown = list(data.evaluated.values())[-1].source
+            paths.append(showcase.draw_predictions(folder, shown))
+        progress.say("pictures: " + ", ".join(map(str, paths)))
+    progress.say(
+        f"evaluate again: vit-jax evaluate --workdir={folder}\n"
+        f"use it:         vit-jax predict --checkpoint={folder} IMAGE..."
+    )

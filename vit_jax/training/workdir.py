@@ -1,0 +1,66 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""The folder of one run: its configuration, and whether a changed one may go on in it."""
+
+import os
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vit_jax import config as config_lib
+from vit_jax.errors import UserError
+
+CONFIG = "config.json"
+CHECKPOINTS = "checkpoints"
+
+# Fields (and sections, with a dot) that the saved state or the record so far depend on. Others may
+# change between two starts: the run goes on under the new ones.
+FIXED = (
+    "seed",
+    "model.name",
+    "model.num_classes",
+    "model.param_dtype",
+    "model.scan",
+    "model.overrides.",
+    "data.source",
+    "data.train_split",
+    "objective.name",
+    "optimiser.name",
+    "optimiser.options.",
+    "optimiser.freeze",
+    "optimiser.clip_norm",
+    "optimiser.decay_patterns",
+    "optimiser.layer_decay",
+    "optimiser.multipliers",
+    "train.batch_size",
+    "train.ema_decay",
+)
+
+
+def changes(folder: str | os.PathLike, config: ConfigDict) -> list[tuple[str, Any, Any]]:
+    """Returns (field, before, now) of what differs from the run in the folder, if there is one."""
+    path = pathlib.Path(folder) / CONFIG
+    if not path.exists():
+        return []
+    return config_lib.diff(config_lib.from_json(path.read_text()), config)
+
+
+def check(folder: str | os.PathLike, config: ConfigDict) -> None:
+    """Refuses to go on with a run that has checkpoints under a configuration they do not fit.
+
+    Raises:
+        UserError: names the first such field.
+    """
+    if not any((pathlib.Path(folder) / CHECKPOINTS).glob("[0-9]*")):
+        return
+    for field, before, now in changes(folder, config):
+        if f"{field}.".startswith(tuple(f.rstrip(".") + "." for f in FIXED)):
+            raise UserError(
+                f"{folder} holds a run with {field}={before!r}, not {now!r}; "
+                "choose another --workdir, or the old value to go on"
+            )
+
+
+def show_changes(differences: list[tuple[str, Any, Any]]) -> str:
+    """Returns one line a difference."""
+    return "\n".join(f"  {field}: {before!r} -> {now!r}" for field, before, now in differences)

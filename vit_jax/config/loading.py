@@ -20,7 +20,7 @@ from vit_jax.errors import UserError
 from vit_jax.registry import near_misses
 
 _OVERRIDE = re.compile(r"--?config\.([^=]+)=(.*)", re.DOTALL)
-_LOCKED_KEY = re.compile(r'Key \\?"(\w+)\\?" does not exist')
+_MISSING_KEY = re.compile(r"""(?:Key "|')(\w+)["']""")
 
 
 def load(text: str, overrides: Sequence[str] = ()) -> ConfigDict:
@@ -88,10 +88,11 @@ def _line(error: Exception, path: pathlib.Path) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    """Returns the error's type and text, or what a locked ConfigDict meant by its page of text."""
-    if isinstance(error, AttributeError) and (key := _LOCKED_KEY.search(str(error))):
+    """Returns the error's type and text, or what ConfigDict meant by a page of text."""
+    inner = error.args[0] if isinstance(error, AttributeError) and error.args else error
+    if isinstance(inner, KeyError) and (found := _MISSING_KEY.match(str(inner.args[0]))):
         names = {name for path in FIELDS for name in path.split(".")}
-        return f"unknown config field {key[1]!r}{near_misses(key[1], sorted(names))}"
+        return f"unknown config field {found[1]!r}{near_misses(found[1], sorted(names))}"
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     return " ".join(f"{type(error).__name__}: {text}".split())
 
@@ -106,7 +107,7 @@ def check_structure(config: Any, where: str = "") -> ConfigDict:
         raise UserError(f"{where}get_config returned {type(config).__name__}, not a ConfigDict")
     found = set(_leaves(config, ""))
     for path in sorted(found - FIELDS.keys()):
-        raise UserError(f"{where}unknown config field {path!r}{near_misses(path, FIELDS)}")
+        raise UserError(where + _unknown(path))
     for path in sorted(FIELDS.keys() - found):
         raise UserError(f"{where}config field {path!r} is missing; start from default_config()")
     for path, field in FIELDS.items():
@@ -147,21 +148,22 @@ def _apply(config: ConfigDict, override: str) -> None:
     else:
         raise UserError(_unknown(path))
     value = parse_value(text, like, field=path)
-    if isinstance(value, dict):
-        node[name].clear()
-        node[name].update(value)
-    else:
+    with config.unlocked():
         node[name] = value
+    lock(config)
 
 
 def _unknown(path: str) -> str:
-    fields = [f for f in FIELDS if f.startswith(f"{path}.")]
+    """Returns what is wrong with a path that is no field, and which field may have been meant."""
+    section, _, name = path.rpartition(".")
+    fields = [field for field in FIELDS if field.startswith(f"{path}.")]
     if fields:
         return f"config field {path!r} is a section; set one of its fields, like {fields[0]!r}"
-    if hint := near_misses(path, FIELDS):
-        return f"unknown config field {path!r}{hint}"
-    same_name = [f for f in FIELDS if f.rpartition(".")[2] == path.rpartition(".")[2]]
-    hint = f"; did you mean {same_name[0]!r}?" if same_name else ""
+    sisters = [field.rpartition(".")[2] for field in FIELDS if field.rpartition(".")[0] == section]
+    namesakes = [field for field in FIELDS if field.rpartition(".")[2] == name]
+    hint = near_misses(name, sisters) or near_misses(path, namesakes) or near_misses(path, FIELDS)
+    if not hint and namesakes:
+        hint = f"; did you mean {namesakes[0]!r}?"
     return f"unknown config field {path!r}{hint}"
 
 

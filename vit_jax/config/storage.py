@@ -47,13 +47,22 @@ def from_json(text: str) -> ConfigDict:
         UserError: it is not JSON, or has fields or types that the schema does not know.
     """
     try:
-        tree = json.loads(text)
+        saved = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"the saved config is not JSON: {error}") from None
-    config = default_config()
-    with config.unlocked():
-        config.update(_with_tuples(tree))
-    return check_structure(config)
+    if not isinstance(saved, dict):
+        raise UserError(f"the saved config is a JSON {type(saved).__name__}, not an object")
+    tree = _merge(default_config().to_dict(), _with_tuples(saved))
+    return check_structure(ConfigDict(tree), where="saved config: ")
+
+
+def _merge(defaults: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
+    """Returns the saved tree with what it lacks from the defaults."""
+    merged = defaults | saved
+    for key, default in defaults.items():
+        if isinstance(default, dict) and isinstance(merged[key], dict):
+            merged[key] = _merge(default, merged[key])
+    return merged
 
 
 def _with_tuples(value: Any) -> Any:

@@ -5,9 +5,10 @@ With peak learning rate `r`, warm-up `w`, cool-down `c` and `n` steps in all, th
 
     r t / w                                                 for t < w
     r f(t)                                                  for w <= t < n - c
-    r (f(n-c) + (end_fraction - f(n-c)) (t - n + c) / c)    for n - c <= t <= n
+    r (f(n-c) + (e - f(n-c)) (t - n + c) / c)               for n - c <= t <= n
 
-where `f` falls from 1 at `t = w` as the schedule's name says, as if there were no cool-down.
+where `f` falls from 1 at `t = w` as the schedule's name says, as if there were no cool-down, and
+`e = min(end_fraction, f(n-c))`: a cool-down never rises.
 """
 
 from collections.abc import Callable
@@ -79,7 +80,7 @@ def create_schedule(
         since_warmup = jnp.clip(step, warmup_steps, late) - warmup_steps
         factor = decay(since_warmup.astype(jnp.float32), length, settings)
         cooled = jnp.maximum(step - late, 0) / max(cooldown_steps, 1)
-        factor = factor + (settings.end_fraction - factor) * cooled
+        factor = factor + (jnp.minimum(settings.end_fraction, factor) - factor) * cooled
         rising = jnp.minimum(step / max(warmup_steps, 1), 1.0) if warmup_steps else 1.0
         return jnp.asarray(peak * factor * rising, jnp.float32)
 

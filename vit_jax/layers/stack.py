@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vit_jax.errors import UserError
 from vit_jax.registry import near_misses
@@ -169,9 +170,14 @@ def _stack_layers(params: Mapping[str, Any], period: int) -> dict[str, Any]:
             stacked[name] = value
     if blocks:
         cycle = [[params[name] for name in blocks[i::period]] for i in range(period)]
-        trees = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *group) for group in cycle]
+        trees = [jax.tree.map(_stack, *group) for group in cycle]
         stacked["blocks"] = trees[0] if period == 1 else dict(zip(CYCLE_NAMES, trees, strict=True))
     return stacked
+
+
+def _stack(*leaves: Any) -> Any:
+    numpy = all(isinstance(leaf, np.ndarray) for leaf in leaves)
+    return np.stack(leaves) if numpy else jnp.stack(leaves)
 
 
 def unstack_layers(params: Mapping[str, Any]) -> dict[str, Any]:

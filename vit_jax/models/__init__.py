@@ -4,11 +4,22 @@
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from vit_jax.models import mixer, swin, vit
 from vit_jax.models.catalogue import MODELS, ModelInfo, override
 
-__all__ = ["ModelInfo", "create_model", "list_models", "mixer", "model_info", "swin", "vit"]
+__all__ = [
+    "ModelInfo",
+    "create_model",
+    "init_params",
+    "list_models",
+    "mixer",
+    "model_info",
+    "swin",
+    "vit",
+]
 
 
 def create_model(name: str, num_classes: int = 1000, **overrides: Any) -> nn.Module:
@@ -24,6 +35,15 @@ def create_model(name: str, num_classes: int = 1000, **overrides: Any) -> nn.Mod
     """
     info = MODELS.get(name)
     return info.module(override(info.spec, {"num_classes": num_classes} | overrides))
+
+
+def init_params(model: Any, key: jax.Array, channels: int = 3) -> dict[str, Any]:
+    """Returns fresh parameters of a model; under `jax.eval_shape` their shapes, without allocating.
+
+    `channels` are those of the images.
+    """
+    images = jnp.zeros((1, *model.spec.size, channels), model.spec.dtype)
+    return model.init(key, images)["params"]
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -7,6 +7,7 @@ seal, written last and in one move, tells a whole one from the rest.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
@@ -17,11 +18,7 @@ _CHUNK_BYTES = 16 * 2**20
 
 def seal(directory: epath.Path) -> None:
     """Writes down the size and SHA-256 of every file below `directory`, in one move."""
-    sums = {
-        str(file.relative_to(directory)): _fingerprint(file)
-        for file in sorted(directory.rglob("*"))
-        if file.is_file()
-    }
+    sums = {str(file.relative_to(directory)): _fingerprint(file) for file in _files(directory)}
     write_whole(directory / SEAL, sums)
 
 
@@ -57,6 +54,15 @@ def write_whole(path: epath.Path, content: dict[str, Any]) -> None:
     draft = path.parent / f"{path.name}.draft"
     draft.write_text(json.dumps(content, indent=1))
     draft.replace(path)
+
+
+def _files(directory: epath.Path) -> Iterator[epath.Path]:
+    """Yields every file below `directory`, in order."""
+    for path in sorted(directory.iterdir()):
+        if path.is_dir():
+            yield from _files(path)
+        else:
+            yield path
 
 
 def _fingerprint(file: epath.Path) -> str:

@@ -352,7 +352,7 @@ def with_fields(**fields):
 
 
 def test_the_defaults_are_valid():
-    validate(default_config(), num_devices=8)
+    validate(default_config())
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -406,6 +406,8 @@ def test_recipes_are_valid(path):
         ),
         ({"data__source": "digitss"}, "unknown data source 'digitss'; did you mean 'digits'"),
         ({"data__eval_ops": "decode|rezise(8)"}, "data.eval_ops: unknown op 'rezise'"),
+        ({"data__eval_ops": "decode(channels=1)|resize(224)"}, "1 channels, value_range"),
+        ({"data__eval_ops": "decode|resize(224)|value_range(-1, 1)"}, "give the model different"),
         ({"model__name": "vit_tiny_patch16_225"}, "did you mean 'vit_tiny_patch16_224'"),
         ({"model__overrides": {"widht": 3}}, "'widht'; did you mean 'width'"),
         (
@@ -417,20 +419,6 @@ def test_recipes_are_valid(path):
 )
 def test_validation_refuses(fields, message):
     assert message in refusal(validate, with_fields(**fields))
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"mesh__data": 3}, "mesh.data=3, mesh.fsdp=1, mesh.tensor=1 does not fill the 8 devices"),
-        ({"mesh__tensor": 3}, "does not fill the 8 devices"),
-        ({"train__batch_size": 12}, "train.batch_size=12 in 1 parts does not divide among 8"),
-        ({"train__batch_size": 16, "train__accumulation_steps": 4}, "write a multiple of 32"),
-    ],
-)
-def test_meshes_that_the_devices_or_the_batch_do_not_fit(fields, message):
-    assert message in refusal(validate, with_fields(**fields), num_devices=8)
-    validate(with_fields(**fields))
 
 
 def test_wandb_needs_the_package(monkeypatch):

@@ -214,6 +214,7 @@ def test_muon_knows_the_matrices_of_every_projection():
             "attn": {"qkv": {"kernel": (8, 3, 2, 4)}, "out": {"kernel": (2, 4, 8)}},
             "mlp": {"fc1": {"kernel": (8, 12), "bias": (12,)}},
         },
+        "stage_1": {"merge": {"reduction": {"kernel": (16, 8)}}},
         "pool": {"q": {"kernel": (8, 2, 4)}},
         "head": {"kernel": (8, 5)},
     }
@@ -226,6 +227,7 @@ def test_muon_knows_the_matrices_of_every_projection():
     assert axes["block_00"]["attn"]["qkv"]["kernel"] == ((0,), (2, 3))
     assert axes["block_00"]["attn"]["out"]["kernel"] == ((0, 1), (2,))
     assert axes["block_00"]["mlp"]["fc1"] == {"kernel": ((0,), (1,)), "bias": None}
+    assert axes["stage_1"]["merge"]["reduction"]["kernel"] == ((0,), (1,))
     assert axes["pool"]["q"]["kernel"] is None
     assert axes["head"]["kernel"] is None
 

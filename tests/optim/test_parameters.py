@@ -25,6 +25,7 @@ def vit(depth=3):
         "cls_token": leaf(1, 1, 4),
         "reg_tokens": leaf(1, 4, 4),
         "pos_embed": leaf(1, 5, 4),
+        "pre_norm": {"scale": leaf(4)},
         **{f"block_{i:02d}": block() for i in range(depth)},
         "norm": {"scale": leaf(4)},
         "pool": {"probe": leaf(1, 1, 4)},
@@ -66,7 +67,7 @@ def test_layers_of_a_vit():
     ids, depth = parameters.layer_ids(vit())
     ids = by_path(ids)
     assert depth == 3
-    for name in ("patch_embed/kernel", "cls_token", "reg_tokens", "pos_embed"):
+    for name in ("patch_embed/kernel", "cls_token", "reg_tokens", "pos_embed", "pre_norm/scale"):
         assert ids[name] == 0
     for i in range(3):
         assert ids[f"block_{i:02d}/attn/qkv/kernel"] == i + 1

@@ -2,7 +2,7 @@
 """What cannot work is refused here, in the first second, with the field, the value and the fix.
 
 Nothing is read from disk and no device is touched. What depends on the data (its size, its number
-of classes) is checked where the data is opened.
+of classes) or on the devices is checked where these are opened.
 """
 
 import importlib.util
@@ -76,13 +76,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 NOT_EMPTY = ("data.train_split", "data.train_ops", "data.eval_ops")
 
 
-def validate(config: ConfigDict, *, num_devices: int | None = None) -> None:
-    """Raises UserError for the first thing in the configuration that cannot work.
-
-    Args:
-        config: a complete configuration.
-        num_devices: if known, the mesh has to fill them and the batch has to divide among them.
-    """
+def validate(config: ConfigDict) -> None:
+    """Raises UserError for the first thing in the configuration that cannot work."""
     check_structure(config)
     for path, allowed in RANGES.items():
         value = get_field(config, path)
@@ -98,7 +93,7 @@ def validate(config: ConfigDict, *, num_devices: int | None = None) -> None:
             raise UserError(f"{path}: it is empty, and training needs it")
     _check_durations(config)
     _check_contradictions(config)
-    _check_batch(config, num_devices)
+    _check_batch(config)
     _check_model(config)
     _check_data(config)
     _check_optimisation(config)
@@ -170,8 +165,8 @@ def _check_contradictions(config: ConfigDict) -> None:
             raise UserError(text)
 
 
-def _check_batch(config: ConfigDict, num_devices: int | None) -> None:
-    """The batch divides into its parts, and these among the devices of the mesh."""
+def _check_batch(config: ConfigDict) -> None:
+    """The batch divides into its parts, and at most one axis of the mesh is open."""
     size, parts = config.train.batch_size, config.train.accumulation_steps
     if size % parts:
         raise UserError(
@@ -182,18 +177,6 @@ def _check_batch(config: ConfigDict, num_devices: int | None) -> None:
     text = ", ".join(f"mesh.{axis}={count}" for axis, count in axes.items())
     if list(axes.values()).count(-1) > 1:
         raise UserError(f"{text}: only one axis can be -1")
-    if num_devices is None:
-        return
-    fixed = math.prod(count for count in axes.values() if count != -1)
-    if num_devices % fixed or (-1 not in axes.values() and fixed != num_devices):
-        raise UserError(f"{text} does not fill the {num_devices} devices; set one axis to -1")
-    axes = {axis: num_devices // fixed if n == -1 else n for axis, n in axes.items()}
-    shards = axes["data"] * axes["fsdp"]
-    if size // parts % shards:
-        raise UserError(
-            f"train.batch_size={size} in {parts} parts does not divide among {shards} devices; "
-            f"write a multiple of {parts * shards}"
-        )
 
 
 def _check_model(config: ConfigDict) -> None:
@@ -210,17 +193,24 @@ def _check_model(config: ConfigDict) -> None:
 
 
 def _check_data(config: ConfigDict) -> None:
-    """The ops can be parsed, and the source is of a kind there is."""
+    """The source is of a kind there is; the ops parse, and give the model one kind of image."""
     from vit_jax.data import ops
     from vit_jax.data.sources import SOURCES
 
-    data = config.data
-    SOURCES.get(data.source.partition(":")[0])
-    for path in ("data.train_ops", "data.eval_ops"):
+    SOURCES.get(config.data.source.partition(":")[0])
+    kinds = {}
+    for name in ("train_ops", "eval_ops"):
         try:
-            ops.parse(get_field(config, path))
+            parsed = ops.parse(config.data[name])
         except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+            raise UserError(f"data.{name}: {error}") from None
+        kinds[name] = f"{parsed.channels} channels, {parsed.device_op.spec}"
+    if kinds["train_ops"] != kinds["eval_ops"]:
+        found = f"{kinds['train_ops']}; {kinds['eval_ops']}"
+        raise UserError(
+            f"data.train_ops and data.eval_ops give the model different images ({found}); "
+            "end both with the same normalise or value_range"
+        )
 
 
 def _check_optimisation(config: ConfigDict) -> None:

@@ -169,7 +169,8 @@ def muon(
     eps: float = 1e-8,
     mu_dtype: str = "float32",
 ) -> Transformation:
-    """Orthogonalised momentum for the matrices of the blocks, Adam (b1, b2) for all else.
+    """Orthogonalised momentum for the matrices of the blocks and of Swin's merging, Adam
+    (b1, b2) for all else.
 
     Which is a matrix, and of what shape, is `matrix_axes`. Updates have root mean square
     `consistent_rms`, so that AdamW's learning rate and decay carry over (arXiv 2502.16982, eq. 4);
@@ -200,7 +201,7 @@ _MATRIX_AXES = {
 
 
 def matrix_axes(params: Any) -> Any:
-    """Returns a tree of MuonDimensionNumbers for the matrices inside the blocks, None elsewhere.
+    """Returns a tree of MuonDimensionNumbers for the inner matrices, None for all else.
 
     Query, key and value are a matrix `[D, H K]` each, the output projection is one `[H K, D]`.
     The parameters are those of one layer: without a scan's leading axis.
@@ -208,7 +209,8 @@ def matrix_axes(params: Any) -> Any:
 
     def axes(path: str, leaf: Any) -> optax.contrib.MuonDimensionNumbers | None:
         *modules, name = path.split("/")
-        if name != "kernel" or not any(module.startswith("block") for module in modules):
+        inside = any(module.startswith("block") or module == "merge" for module in modules)
+        if name != "kernel" or not inside:
             return None
         rank = len(leaf.shape)
         found = ((0,), (1,)) if rank == 2 else _MATRIX_AXES.get((modules[-1], rank))

@@ -18,7 +18,7 @@ from vit_jax.registry import near_misses
 
 Tree = Any
 
-_AHEAD = re.compile(r"patch_embed|stem|norm_pre|pos_embed|.*_tokens?")
+_AHEAD = re.compile(r"patch_embed|pre_norm|pos_embed|.*_tokens?")
 """Top-level names ahead of the blocks: layer 0."""
 
 _PLACE = re.compile(r"(?:stage_(\d+)/)?(?:block_(\d+)|(blocks)(?:/(even|odd))?|(merge))(?:/|$)")

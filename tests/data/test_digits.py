@@ -85,9 +85,10 @@ def test_processes_may_prepare_it_at_once(tmp_path, monkeypatch):
     moves = []
 
     def rename_after_another_process(source, target):
-        moves.append(source)
-        if len(moves) == 1:  # the other one begins after us and is done before us
-            digits.prepare(str(tmp_path / "shared"))
+        if str(target) == str(tmp_path / "shared" / "digits" / "1.0.0"):
+            moves.append(source)
+            if len(moves) == 1:  # the other one begins after us and is done before us
+                digits.prepare(str(tmp_path / "shared"))
         rename(source, target)
 
     monkeypatch.setattr(digits.os, "rename", rename_after_another_process)

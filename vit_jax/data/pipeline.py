@@ -74,10 +74,10 @@ class _Pipeline:
         """Returns the records that the examples k, int64 `[b]`, show."""
         raise NotImplementedError
 
-    def _stream(self, start: int, num_batches: int | None) -> Iterator[tuple[Batch, np.ndarray]]:
-        """Yields (batch, bad [b]) from example `start` on; bad rows show a replacement."""
+    def _stream(self, dataset: "tf.data.Dataset", start: int) -> Iterator[tuple[Batch, np.ndarray]]:
+        """Yields (batch, bad [b]) of `_dataset(start, ...)`; bad rows show a replacement."""
         k = start + self._rows
-        for batch in self._dataset(start, num_batches).as_numpy_iterator():
+        for batch in dataset.as_numpy_iterator():
             yield self._mend(batch, k)
             k = k + self.batch_size
 
@@ -234,7 +234,7 @@ class TrainPipeline(_Pipeline):
         Raises:
             UserError: more than `max_bad_fraction` of the source cannot be decoded.
         """
-        for batch, _ in self._stream(start_example, None):
+        for batch, _ in self._stream(self._dataset(start_example, None), start_example):
             yield batch
 
     def _index(self, k: "tf.Tensor") -> "tf.Tensor":
@@ -262,11 +262,15 @@ class EvalPipeline(_Pipeline):
             UserError: more than `max_bad_fraction` of the source cannot be decoded.
         """
         k = self._rows
-        for batch, bad in self._stream(0, self.num_batches):
+        for batch, bad in self._stream(self._all, 0):
             good = ~bad & (k < len(self.source))
             index = np.where(good, batch["index"], -1)
             yield {**batch, "index": index, "mask": good.astype(np.float32)}
             k = k + self.batch_size
+
+    @functools.cached_property
+    def _all(self) -> "tf.data.Dataset":
+        return self._dataset(0, self.num_batches)  # kept: tracing it takes longer than small sets
 
     def _index(self, k: "tf.Tensor") -> "tf.Tensor":
         return import_tensorflow().minimum(k, len(self.source) - 1)

@@ -31,6 +31,7 @@ FIELDS: dict[str, Field] = {
     "model.remat": Field("none", "what the backward pass recomputes: 'none', 'full', ..."),
     "model.scan": Field(False, "scan over the blocks: compiles faster, steps may be slower"),
     "model.overrides": Field({}, "fields of the model's spec to change, by name"),
+    "model.init_from": Field("", "a workdir or checkpoint to start from; '': random parameters"),
     "data.source": Field("digits", "'digits', 'folder:PATH' or 'tfds:NAME'"),
     "data.data_dir": Field("", "where prepared data sets lie; '': the source's own default"),
     "data.train_split": Field("train", "the part that is trained on"),

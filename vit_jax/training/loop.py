@@ -67,7 +67,6 @@ def train(
     use_cache()
     progress = Progress(active=process.index == 0)
     progress.say(str(process))
-    config_lib.validate(config, num_devices=jax.device_count())
     _announce(config, folder, recipe, progress)
 
     mesh = create_mesh(config.mesh.to_dict())
@@ -216,7 +215,9 @@ class _Run:
             self._save_and_stop(owed=split == "validation")
             return
         self.results[split] = result
-        self.writer.write(self.step, split, {**self._position(self.step), **result})
+        line = {name: value for name, value in result.items() if name != "examples"}
+        line["evaluated_examples"] = result["examples"]
+        self.writer.write(self.step, split, {**self._position(self.step), **line})
         self.progress.line(self.step, split, result)
 
     def save(self, owed: bool = False) -> None:
@@ -236,7 +237,9 @@ class _Run:
         """Sets `state` and `step`; returns whether an evaluation is owed, and the partial sums."""
         restored = self.checkpointer.restore(self.program.abstract_state)
         if restored is None:
-            self.state = program_lib.create_state(self.config, self.program, self.mesh)
+            self.state, report = program_lib.create_state(self.config, self.program, self.mesh)
+            if report is not None:
+                self.progress.say(f"from {self.config.model.init_from}: {report}")
             return False, {"steps": 0, "sums": {}}
         self.state, record = restored
         self.step = record["step"]

@@ -25,6 +25,7 @@ from vit_jax.optim import create_optimiser, create_schedule
 from vit_jax.parallel import sharding
 from vit_jax.planning import devices, flops
 from vit_jax.training import metrics, state, step, trained
+from vit_jax.weights import transfer
 
 _TABLE_ROWS = 14  # of the sharding table shown at the start
 
@@ -192,9 +193,11 @@ def _work(config: ConfigDict, model: nn.Module, abstract: Any, shape: Any, mesh:
     )
 
 
-def create_state(config: ConfigDict, program: Program, mesh: Mesh) -> state.TrainState:
-    """Returns the state before the first step."""
-    return state.create_state(
+def create_state(
+    config: ConfigDict, program: Program, mesh: Mesh
+) -> tuple[state.TrainState, transfer.Report | None]:
+    """Returns the state before the first step, and what was taken from `model.init_from`."""
+    fresh = state.create_state(
         program.model,
         program.optimiser,
         program.image_shape,
@@ -202,6 +205,10 @@ def create_state(config: ConfigDict, program: Program, mesh: Mesh) -> state.Trai
         mesh=mesh,
         ema=config.train.ema_decay > 0,
     )
+    if not config.model.init_from:
+        return fresh, None
+    params, report = transfer.transfer(trained.load(config.model.init_from).params, fresh.params)
+    return state.with_params(fresh, params), report
 
 
 def compile_step(program: Program, mesh: Mesh) -> Callable[..., Any]:

@@ -135,10 +135,14 @@ def create_state(
 def with_params(state: TrainState, params: Any) -> TrainState:
     """Returns a state that starts from other parameters (fine-tuning), cast and placed alike.
 
+    What comes as a jax array is taken to be placed already; the rest are numpy arrays.
+
     The average starts from them too; the optimiser keeps its state, zeros before the first step.
     """
 
     def place(new: Any, old: jax.Array) -> jax.Array:
+        if isinstance(new, jax.Array):  # one of the state's own: placed already, but not shared
+            return jnp.array(new, old.dtype, copy=True)
         new = np.asarray(new).astype(old.dtype)
         return jax.make_array_from_callback(old.shape, old.sharding, lambda index: new[index])
 

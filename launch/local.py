@@ -85,7 +85,7 @@ def start(args: argparse.Namespace, port: int) -> list[subprocess.Popen]:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # a Ctrl-C reaches them through us, once
+            start_new_session=True,  # its own group: a signal to us reaches it once, through us
         )
         for index in range(args.processes)
     ]
@@ -111,7 +111,7 @@ def supervise(processes: list[subprocess.Popen], stopping: threading.Event) -> i
 def forward(processes: list[subprocess.Popen], number: int) -> None:
     for process in processes:
         if process.poll() is None:
-            process.send_signal(number)
+            os.killpg(process.pid, number)  # a shell would keep it from the program it waits for
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,8 @@ from vit_jax import config as config_lib
 from vit_jax.config import FIELDS, default_config, diff, load, parse_arg, resolve_steps, validate
 from vit_jax.errors import UserError
 
-RECIPES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+RECIPES = sorted(path.stem for path in CONFIGS.glob("*.py"))
 CLOSED = [path for path, field in FIELDS.items() if not isinstance(field.default, dict)]
 thorough = settings(max_examples=200, deadline=None, derandomize=True)
 
@@ -82,11 +83,20 @@ def test_arguments_reach_the_recipe(recipe):
     assert load(recipe).train.duration == "3 epochs"
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_recipes_load_and_every_field_takes_its_own_value(path):
-    config = load(str(path))
+@pytest.fixture(params=RECIPES)
+def shipped(request, tmp_path):
+    """A recipe of the repository, with the arguments it cannot do without."""
+    recipe = str(CONFIGS / f"{request.param}.py")
+    if request.param != "finetune":
+        return recipe
+    config_lib.save(load(str(CONFIGS / "digits.py")), tmp_path / "config.json")
+    return f"{recipe}:init={tmp_path}"
+
+
+def test_recipes_load_and_every_field_takes_its_own_value(shipped):
+    config = load(shipped)
     overrides = [f"--config.{name}={_text(_get(config, name))}" for name in CLOSED]
-    assert diff(config, load(str(path), overrides)) == []
+    assert diff(config, load(shipped, overrides)) == []
 
 
 def _get(config, path):
@@ -355,9 +365,13 @@ def test_the_defaults_are_valid():
     validate(default_config())
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_recipes_are_valid(path):
-    validate(load(str(path)))
+def test_recipes_are_valid(shipped):
+    validate(load(shipped))
+
+
+def test_finetuning_says_what_to_start_from():
+    with pytest.raises(UserError, match="init='' is no workdir of a run; write init=WORKDIR"):
+        load(str(CONFIGS / "finetune.py"))
 
 
 @pytest.mark.parametrize(

@@ -254,7 +254,7 @@ def _renumber(name: str, first: int) -> str:
     return "/".join([f"block_{number:02d}", *rest])
 
 
-# Name, width, depth of the third stage, heads (section 3.3). The paper's drop_path on ImageNet-1k is
+# Name, width, depth of stage 3, heads (section 3.3). The paper's drop_path on ImageNet-1k is
 # 0.2 (T), 0.3 (S), 0.5 (B); in pre-training on ImageNet-22k 0.2 (B, L); at 384 pixels 0.1.
 SIZES = {
     "T": ("tiny", 96, 6, (3, 6, 12, 24)),

@@ -28,7 +28,7 @@ def get_config(arg=None):
     config.data.train_split = "train" if arg.split == "choose" else "train+validation"
     config.data.validation_split = "validation" if arg.split == "choose" else ""
     config.data.test_split = "" if arg.split == "choose" else "test"
-    config.data.train_ops = "decode|random_affine(degrees=10, scale=(0.9, 1.1), translate=0.125, shear=0.1)|normalise(half)"
+    config.data.train_ops = "decode|resize(8)|random_affine(degrees=10, scale=(0.9, 1.1), translate=0.125, shear=0.1)|normalise(half)"
     config.data.eval_ops = "decode|resize(8)|normalise(half)"
     config.data.cache = True
     config.mixing.mixup_alpha = 0.2

@@ -390,6 +390,7 @@ def test_finetuning_says_what_to_start_from():
             "model.dtype: unknown value 'bfloat'; did you mean",
         ),
         ({"data__train_ops": " "}, "data.train_ops: it is empty"),
+        ({"data__eval_ops": "decode|normalise(imagenet)"}, "leave images of varying size"),
         ({"train__duration": "5%"}, "train.duration: '5%' is no length of a run"),
         ({"train__duration": "0 steps"}, "train.duration: '0 steps' is no length of a run"),
         ({"train__duration": "long"}, "train.duration: 'long' is not a duration"),

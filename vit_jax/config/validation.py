@@ -202,6 +202,7 @@ def _check_data(config: ConfigDict) -> None:
     for name in ("train_ops", "eval_ops"):
         try:
             parsed = ops.parse(config.data[name])
+            _ = parsed.image_size  # refused if it would vary
         except UserError as error:
             raise UserError(f"data.{name}: {error}") from None
         kinds[name] = f"{parsed.channels} channels, {parsed.device_op.spec}"

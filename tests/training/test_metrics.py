@@ -87,6 +87,7 @@ def test_measurements_leave_pauses_out_and_count_waits():
         time.sleep(0.5)
     meter.push(1, {"loss": jnp.float32(1)})
     finish_all(meter)
+    time.sleep(0.3)  # after the end of the step: the next line's
     line = meter.line()
     assert 0.2 <= line["step_seconds"] < 0.45
     assert line["images_per_second"] == pytest.approx(100 / line["step_seconds"])

@@ -2,9 +2,9 @@
 """What a run says about itself: means over the steps since the last line, and where the time went.
 
 A line of the metrics file is a flat dict: `step`, `split` ("train", "validation" or "test"),
-`examples`, `epoch`, the metrics of the step or the evaluation, and for "train" the measurements
-named in `MEASUREMENTS`. All other fields are functions of the config alone: an interrupted and
-resumed run records the same ones.
+`examples` and `epoch` (the position in the data), the metrics of the step or the evaluation, and
+for "train" the measurements named in `MEASUREMENTS`. All other fields are functions of the config
+alone: an interrupted and resumed run records the same ones.
 """
 
 import collections
@@ -111,6 +111,15 @@ class Work:
         return f"MFU = 3 x forward matmul FLOPs x images/s / (devices x peak); {peak}"
 
 
+@dataclasses.dataclass
+class _Step:
+    """A step handed to the device, and when it was seen to have finished, if it was."""
+
+    number: int
+    metrics: Mapping[str, jax.Array]
+    finished: float | None = None
+
+
 class Meter:
     """Gathers the metrics of steps and the time between lines; never makes the device wait.
 
@@ -120,28 +129,35 @@ class Meter:
 
     def __init__(self, work: Work):
         self._work = work
-        self._in_flight: collections.deque[tuple[int, Mapping[str, Any]]] = collections.deque()
-        self._finished: list[Mapping[str, Any]] = []
+        self._in_flight: collections.deque[_Step] = collections.deque()
+        self._finished: list[Mapping[str, jax.Array]] = []
         self._sums: dict[str, float] = {}
         self._steps = 0
-        self._restart_clock()
+        self._paused_seconds = self._data_seconds = 0.0
+        self._timed_steps = 0
+        self._line_time = self._step_time = self._now()
 
-    def push(self, step: int, metrics: Mapping[str, Any]) -> None:
+    def push(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
         """Takes the metrics of the step just handed to the device."""
-        self._in_flight.append((step, metrics))
+        self._in_flight.append(_Step(step, metrics))
+        for pending in self._in_flight:
+            if pending.finished is None and _is_ready(pending.metrics):
+                pending.finished = self._now()
 
     def finish(self, left: int = STEPS_IN_FLIGHT) -> int | None:
         """Waits for the oldest step if more than `left` are unfinished; returns its number or None.
 
-        A line for the returned step has to be taken before the next call.
+        A line for the returned step has to be taken before the next call. Which steps a call
+        returns is the same on every process, however fast each is.
         """
         if len(self._in_flight) <= left:
             return None
-        step, metrics = self._in_flight.popleft()
-        jax.block_until_ready(metrics)
-        self._finished.append(metrics)
+        oldest = self._in_flight.popleft()
+        jax.block_until_ready(oldest.metrics)
+        self._step_time = oldest.finished or self._now()
+        self._finished.append(oldest.metrics)
         self._timed_steps += 1
-        return step
+        return oldest.number
 
     @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:
@@ -166,7 +182,7 @@ class Meter:
         }
         line |= self._measurements()
         self._sums, self._steps = {}, 0
-        self._restart_clock()
+        self._line_time, self._data_seconds, self._timed_steps = self._step_time, 0.0, 0
         return line
 
     def partial(self) -> dict[str, Any]:
@@ -187,21 +203,20 @@ class Meter:
             self._steps += 1
         self._finished = []
 
-    def _restart_clock(self) -> None:
-        self._start = time.perf_counter()
-        self._data_seconds = self._paused_seconds = 0.0
-        self._timed_steps = 0
+    def _now(self) -> float:
+        """Seconds on a clock that stands still in pauses."""
+        return time.perf_counter() - self._paused_seconds
 
     def _measurements(self) -> dict[str, float]:
         if not self._timed_steps:
             return {}
-        seconds = time.perf_counter() - self._start - self._paused_seconds
+        seconds = max(self._step_time - self._line_time, 1e-9)
         images_per_second = self._timed_steps * self._work.images / seconds
         flops_per_second = images_per_second * self._work.flops_per_image
         line = {
             "step_seconds": seconds / self._timed_steps,
             "images_per_second": images_per_second,
-            "data_wait_percent": 100 * self._data_seconds / seconds,
+            "data_wait_percent": min(100.0, 100 * self._data_seconds / seconds),
         }
         if self._work.peak_flops is None:
             line["flops_per_second"] = flops_per_second
@@ -211,6 +226,10 @@ class Meter:
         if peak_bytes is not None:
             line["peak_memory_mib"] = peak_bytes / 2**20
         return line
+
+
+def _is_ready(metrics: Mapping[str, Any]) -> bool:
+    return all(value.is_ready() for value in metrics.values())
 
 
 def peak_memory_bytes() -> int | None:

@@ -50,7 +50,7 @@ def test_epochs_and_seeds_are_shuffled_differently():
 
 
 def test_where_a_record_lands_is_uniform():
-    n, epochs = 8, 4000
+    n, epochs = 8, 800
     index = example_index(np.arange(n * epochs), 5, n).numpy().reshape(epochs, n)
     counts = np.stack([np.bincount(index[:, place], minlength=n) for place in range(n)])
     expected = epochs / n

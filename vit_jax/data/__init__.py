@@ -1,1 +1,2 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""From records to batches: sources -> ops -> pipeline -> prefetch; mixing on the device."""

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 # Streams of random numbers drawn from one seed must differ by purpose.
-_SHUFFLE, _AUGMENT = 1, 2
+_SHUFFLE, _AUGMENT = range(2)
+_STREAMS = 2
 _ROUNDS = 4  # of the cipher that permutes; tf.random.experimental.index_shuffle takes as many
 
 
@@ -61,6 +62,6 @@ def example_index(k: "tf.Tensor", seed: int, n: int) -> "tf.Tensor":
 def _fold(seed: int, stream: int, number: "tf.Tensor") -> "tf.Tensor":
     """Returns int32 `[2]`: a hash of the seed, the stream and an int64 number."""
     tf = import_tensorflow()
-    key = tf.constant([seed, stream], tf.int64)
-    key = tf.random.experimental.stateless_fold_in(key, tf.cast(number, tf.int64))
+    # Philox is keyed by both words, so keys that differ anywhere give unrelated numbers.
+    key = tf.stack([tf.constant(seed * _STREAMS + stream, tf.int64), tf.cast(number, tf.int64)])
     return tf.random.stateless_uniform([2], key, minval=None, maxval=None, dtype=tf.int32)

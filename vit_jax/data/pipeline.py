@@ -87,12 +87,15 @@ class _Pipeline:
         rows = tf.constant(self._rows)
         size = len(self._rows)
 
+        as_it_stands = tf.autograph.experimental.do_not_convert  # there is nothing to rewrite
+
+        @as_it_stands
         def one_batch(number):
             k = start + number * self.batch_size + rows
             index = self._index(k)
             inputs = (tf.range(size), k, index, self._records.fetch(index))
             examples = tf.data.Dataset.from_tensor_slices(inputs).map(
-                lambda row, k, index, item: {"row": row, **self._example(k, index, item)},
+                as_it_stands(lambda row, *args: {"row": row, **self._example(*args)}),
                 num_parallel_calls=self._workers,
             )
             batch = examples.ignore_errors().batch(size)
@@ -172,7 +175,8 @@ class _Pipeline:
             item = self._records.fetch(index[None])
             return self._example(k, index, {key: value[0] for key, value in item.items()})
 
-        return tf.function(example, input_signature=[tf.TensorSpec([], tf.int64)] * 2)
+        scalar = tf.TensorSpec([], tf.int64)
+        return tf.function(example, autograph=False, input_signature=[scalar, scalar])
 
     def _report_bad(self, index: int, error: Exception) -> None:
         """Names a bad record in the log, once; raises UserError if there are too many."""

@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from vit_jax.data.sources import create_source
+from vit_jax.errors import UserError
 
 SIZES = {"train": 1077, "validation": 360, "test": 360}
 
@@ -104,3 +105,11 @@ def test_it_goes_where_tfds_data_dir_says(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
     create_source("digits", "test")
     assert (tmp_path / "digits" / "1.0.0" / "dataset_info.json").exists()
+
+
+def test_digits_that_somebody_prepared_as_tfrecord(tmp_path):
+    from vit_jax.data.digits import Digits
+
+    Digits(data_dir=tmp_path, file_format="tfrecord").download_and_prepare()
+    with pytest.raises(UserError, match="prepared as tfrecord.*tfds convert_format"):
+        create_source("digits", "train", str(tmp_path))

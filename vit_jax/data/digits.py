@@ -94,7 +94,7 @@ def prepare(data_dir: str | None = None) -> Digits:
         data_dir: None for the default of TFDS.
     """
     with quiet():
-        builder = Digits(data_dir=data_dir, file_format="array_record")
+        builder = Digits(data_dir=data_dir)
         if builder.is_prepared():
             return builder
     root, final = Path(builder.data_dir_root), Path(builder.data_dir)
@@ -110,4 +110,4 @@ def prepare(data_dir: str | None = None) -> Digits:
             os.rename(private.data_dir, final)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Digits(data_dir=data_dir, file_format="array_record")
+    return Digits(data_dir=data_dir)

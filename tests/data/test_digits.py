@@ -111,5 +111,5 @@ def test_digits_that_somebody_prepared_as_tfrecord(tmp_path):
     from vit_jax.data.digits import Digits
 
     Digits(data_dir=tmp_path, file_format="tfrecord").download_and_prepare()
-    with pytest.raises(UserError, match="prepared as tfrecord.*tfds convert_format"):
+    with pytest.raises(UserError, match=r"prepared as tfrecord.*tfds convert_format"):
         create_source("digits", "train", str(tmp_path))

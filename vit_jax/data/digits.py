@@ -6,7 +6,6 @@ Handwritten Digits", UCI 1998). The 20 % test part is stratified and fixed once 
 validation part of the same size is there for every choice one makes.
 """
 
-import contextlib
 import functools
 import logging
 import os
@@ -106,8 +105,11 @@ def prepare(data_dir: str | None = None) -> Digits:
             private = Digits(data_dir=scratch, file_format="array_record")
             private.download_and_prepare()
         final.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(OSError):  # somebody else was first: theirs is the same
+        try:
             os.rename(private.data_dir, final)
+        except OSError:
+            if not final.exists():
+                raise  # otherwise somebody else was first: theirs is the same
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Digits(data_dir=data_dir)

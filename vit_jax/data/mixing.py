@@ -1,10 +1,12 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
-"""Mixup (arXiv 1710.09412) and CutMix (arXiv 1905.04899) on whole batches, inside the jitted step."""
+"""Mixup (arXiv 1710.09412) and CutMix (arXiv 1905.04899) on batches, inside the jitted step."""
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.special import betaincinv
 
 from vit_jax.errors import UserError
 
@@ -54,9 +56,9 @@ class MixingConfig:
 def mix(images, labels, key, config: MixingConfig):
     """Returns a batch mixed with itself shifted by one example.
 
-    One draw serves the batch, as timm's `batch` mode. Every example is mixed with the one before it,
-    which in a sharded batch moves one example a device instead of the whole batch (reversing it
-    would). Off, the arguments come back as they are.
+    One draw serves the batch, as timm's `batch` mode. Every example is mixed with the one before
+    it, which in a sharded batch moves one example a device; reversing would move them all. Off,
+    the arguments come back as they are.
 
     Args:
         images: float `[B, H, W, C]`.
@@ -82,8 +84,8 @@ def _weights(size: tuple[int, int], key, config: MixingConfig):
     """Returns the weight of each pixel's own example, float32 `[H, W]`, and its mean."""
     on_key, switch_key, mixup_key, cutmix_key = jax.random.split(key, 4)
     kept, share = jnp.ones(size), jnp.ones([])
-    if config.mixup_alpha:
-        share = jax.random.beta(mixup_key, config.mixup_alpha, config.mixup_alpha)
+    if config.cutmix_share < 1:
+        share = _symmetric_beta(mixup_key, config.mixup_alpha)
         kept = jnp.full(size, share)
     if config.cutmix_share:
         kept_cut, share_cut = _cutmix_weights(size, cutmix_key, config.cutmix_alpha)
@@ -96,11 +98,11 @@ def _weights(size: tuple[int, int], key, config: MixingConfig):
 def _cutmix_weights(size: tuple[int, int], key, alpha: float):
     """Returns 0 in a random box and 1 around it, `[H, W]`, and the mean.
 
-    The box has the image's aspect ratio and the share 1 - Beta(alpha, alpha) of its area, its centre
-    is uniform in the image, and it is clipped at the edges: hence the mean is not the share drawn.
+    The box has the image's aspect ratio and the share 1 - Beta(alpha, alpha) of its area. Its
+    centre is uniform in the image, and its edges are clipped: the mean is not the share drawn.
     """
     share_key, centre_key = jax.random.split(key)
-    side = jnp.sqrt(1 - jax.random.beta(share_key, alpha, alpha))
+    side = jnp.sqrt(1 - _symmetric_beta(share_key, alpha))
     centres = jax.random.uniform(centre_key, (2,))
     inside = []
     for length, centre in zip(size, centres, strict=True):
@@ -111,3 +113,16 @@ def _cutmix_weights(size: tuple[int, int], key, alpha: float):
     kept = 1.0 - (rows[:, None] & columns[None, :])
     cut = jnp.sum(rows) * jnp.sum(columns)
     return kept, 1 - cut / (size[0] * size[1])
+
+
+def _symmetric_beta(key, alpha: float):
+    """Returns one draw of Beta(alpha, alpha), by its quantiles in steps of 1 / 4096.
+
+    jax.random.beta rejects in a loop, which takes a second to compile for each use.
+    """
+    steps = 4096
+    quantiles = jnp.asarray(betaincinv(alpha, alpha, np.arange(steps + 1) / steps), jnp.float32)
+    place = steps * jax.random.uniform(key)
+    below = jnp.floor(place).astype(int)
+    low, high = quantiles[below], quantiles[below + 1]
+    return low + (place - below) * (high - low)

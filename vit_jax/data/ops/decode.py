@@ -2,7 +2,10 @@
 """From encoded bytes to pixels, and the random-resized crop that is fused with JPEG decoding."""
 
 import dataclasses
-from typing import ClassVar
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from vit_jax.data.ops.geometry import METHODS, check_method, resize_image
 from vit_jax.data.ops.op import Op, Record, Size, pair, register, uniform
@@ -42,11 +45,23 @@ class Decode(Op):
             return self.convert(image)
         return tf.cond(
             tf.image.is_jpeg(image),
-            lambda: tf.io.decode_jpeg(
-                image, channels=self.channels, try_recover_truncated=self.recover
-            ),
+            lambda: self.decode_jpeg(image),
             lambda: self.decode_other(image),
         )
+
+    @property
+    def jpeg_options(self) -> dict[str, Any]:
+        """Arguments of the JPEG decoder; TensorFlow's default is coarser, not faster."""
+        return {
+            "channels": self.channels,
+            "dct_method": "INTEGER_ACCURATE",
+            "try_recover_truncated": self.recover,
+            "acceptable_fraction": 0.0 if self.recover else 1.0,
+        }
+
+    def decode_jpeg(self, contents):
+        """Returns the pixels of a JPEG."""
+        return import_tensorflow().io.decode_jpeg(contents, **self.jpeg_options)
 
     def decode_other(self, contents):
         """Returns the pixels of an encoded image that is not a JPEG."""
@@ -122,24 +137,23 @@ class InceptionCrop(Op):
     def output_size(self, size: Size | None) -> Size | None:
         return pair(self.size)
 
-    def window(self, height, width, seed):
-        """Returns the part to cut, int32 [top, left, height, width], in an image of that size."""
+    def window(self, shape, seed):
+        """Returns the part to cut, int32 [top, left, height, width], of an image `[h, w, c]`."""
         tf = import_tensorflow()
         draws = uniform(seed, [4, ATTEMPTS])
-        image = tf.stack([tf.cast(height, tf.float32), tf.cast(width, tf.float32)])
-        area = image[0] * image[1] * (self.area_min + (self.area_max - self.area_min) * draws[0])
-        low, high = self.ratio
-        ratio = low * (high / low) ** draws[1]
-        sides = tf.round(tf.sqrt(tf.stack([area / ratio, area * ratio], axis=1)))  # [ATTEMPTS, 2]
-        fits = tf.reduce_all((sides >= 1) & (sides <= image), axis=1)
+        image = tf.cast(shape[:2], tf.float32)[:, None]
+        area = self.area_min + (self.area_max - self.area_min) * draws[0]
+        side = tf.sqrt(tf.reduce_prod(image) * area)
+        low, high = (math.log(ratio) / 2 for ratio in self.ratio)
+        skew = tf.exp(low + (high - low) * draws[1])  # the root of the aspect ratio
+        parts = tf.maximum(tf.round(tf.stack([side / skew, side * skew])), 1)  # [2, ATTEMPTS]
         # The largest central part within the bounds stands behind the draws, and always fits.
-        central = tf.round(tf.minimum(image, tf.stack([image[1] / low, image[0] * high])))
-        sides = tf.concat([sides, tf.maximum(central, 1)[None]], axis=0)
-        position = tf.concat([draws[2:], [[0.5], [0.5]]], axis=1)
-        chosen = tf.argmax(tf.concat([fits, [True]], axis=0))
-        part = sides[chosen]
-        corner = tf.floor(position[:, chosen] * (image - part + 1))
-        return tf.cast(tf.concat([corner, part], axis=0), tf.int32)
+        central = tf.minimum(image, image[::-1] * [[1 / self.ratio[0]], [self.ratio[1]]])
+        parts = tf.concat([parts, tf.maximum(tf.round(central), 1)], axis=1)
+        places = tf.pad(draws[2:], [[0, 0], [0, 1]], constant_values=0.5)
+        corners = tf.floor(places * (image - parts + 1))
+        chosen = tf.argmax(tf.reduce_all(parts <= image, axis=0))
+        return tf.cast(tf.gather(tf.concat([corners, parts], axis=0), chosen, axis=1), tf.int32)
 
     def resize(self, image):
         """Returns a cut part resized to the size of the result."""
@@ -147,9 +161,13 @@ class InceptionCrop(Op):
 
     def apply(self, image, seed):
         tf = import_tensorflow()
-        shape = tf.shape(image)
-        top, left, height, width = tf.unstack(self.window(shape[0], shape[1], seed))
-        return self.resize(image[top : top + height, left : left + width])
+        return self.resize(cut(image, self.window(tf.shape(image), seed)))
+
+
+def cut(image, window):
+    """Returns the part of an image inside a window [top, left, height, width]."""
+    tf = import_tensorflow()
+    return tf.slice(image, tf.pad(window[:2], [[0, 1]]), tf.concat([window[2:], [-1]], axis=0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,36 +192,34 @@ class DecodeInceptionCrop(Op):
         contents = record["image"]
         if contents.dtype != tf.string:
             return self.crop(self.decode(record, None), seed)
-        image = tf.cond(
-            tf.image.is_jpeg(contents),
-            lambda: self.decode_jpeg(contents, seed),
-            lambda: self.crop.apply(self.decode.decode_other(contents), seed),
+        is_jpeg = tf.image.is_jpeg(contents)
+        nothing = tf.zeros([0, 0, self.decode.channels], tf.uint8)
+        pixels = tf.cond(is_jpeg, lambda: nothing, lambda: self.decode.decode_other(contents))
+        shape = tf.cond(
+            is_jpeg,
+            lambda: tf.image.extract_jpeg_shape(contents),
+            lambda: tf.shape(pixels),
         )
-        return {**record, "image": image}
-
-    def decode_jpeg(self, contents, seed):
-        """Returns the resized part of a JPEG."""
-        tf = import_tensorflow()
-        shape = tf.image.extract_jpeg_shape(contents)
-        window = self.crop.window(shape[0], shape[1], seed)
-        if not self.crop.scaled_decode:
-            return self.crop.resize(self.decode_window(contents, window, 1))
+        window = self.crop.window(shape, seed)
+        scales = SCALES if self.crop.scaled_decode else SCALES[:1]
         shrink = tf.reduce_min(window[2:] // tf.constant(pair(self.crop.size)))
-        index = sum(tf.cast(shrink >= scale, tf.int32) for scale in SCALES[1:])
-        # ratio is fixed in the graph, hence one branch for each.
-        part = tf.switch_case(
-            index, [lambda s=scale: self.decode_window(contents, window, s) for scale in SCALES]
-        )
-        return self.crop.resize(part)
+        index = tf.reduce_sum(tf.cast(shrink >= scales[1:], tf.int32))
+        # The decoder's scale is fixed in the graph, hence one branch for each.
+        branches: list[Callable] = [
+            functools.partial(self.decode_window, contents, window, scale) for scale in scales
+        ]
+        branches.append(functools.partial(cut, pixels, window))
+        part = tf.switch_case(tf.where(is_jpeg, index, len(scales)), branches)
+        return {**record, "image": self.crop.resize(part)}
 
     def decode_window(self, contents, window, scale: int):
         """Returns the window of a JPEG, decoded at 1 / scale of its size."""
         tf = import_tensorflow()
+        corner = (window[:2] + scale // 2) // scale  # to whole pixels of the shrunk image
+        opposite = (window[:2] + window[2:] + scale // 2) // scale
         return tf.raw_ops.DecodeAndCropJpeg(
             contents=contents,
-            crop_window=window // scale,  # the window of the shrunk image
-            channels=self.decode.channels,
+            crop_window=tf.concat([corner, opposite - corner], axis=0),
             ratio=scale,
-            try_recover_truncated=self.decode.recover,
-            acceptable_fraction=0.0 if self.decode.recover else 1.0,
+            **self.decode.jpeg_options,
         )

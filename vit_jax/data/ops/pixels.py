@@ -96,11 +96,13 @@ def solarize_add(image, amount):
 def autocontrast(image):
     """Stretches every channel to the full range; a flat channel stays."""
     tf = import_tensorflow()
-    values = tf.cast(image, tf.float32)
-    low = tf.reduce_min(values, axis=(0, 1))
-    high = tf.reduce_max(values, axis=(0, 1))
-    stretched = to_bytes((values - low) * 255 / tf.maximum(high - low, 1))
-    return tf.where(high > low, stretched, image)
+    low = tf.cast(tf.reduce_min(image, axis=(0, 1)), tf.float64)[:, None]
+    high = tf.cast(tf.reduce_max(image, axis=(0, 1)), tf.float64)[:, None]
+    levels = tf.range(256, dtype=tf.float64)
+    scale = 255 / tf.maximum(high - low, 1)
+    # Written, rounded and truncated in the order that Pillow does it.
+    table = tf.where(high > low, levels * scale - low * scale, levels)
+    return look_up(image, to_bytes(table))
 
 
 def equalize(image):
@@ -116,7 +118,13 @@ def equalize(image):
     step = (total - tf.gather(counts, highest, batch_dims=1)[:, None]) // 255
     before = tf.cumsum(counts, axis=1, exclusive=True)
     table = tf.minimum((step // 2 + before) // tf.maximum(step, 1), 255)
-    table = tf.where(step > 0, table, tf.range(256))
+    return look_up(image, tf.where(step > 0, table, tf.range(256)))
+
+
+def look_up(image, table):
+    """Returns the image with every value replaced by its entry in `table`, `[c, 256]`."""
+    tf = import_tensorflow()
+    index = tf.cast(image, tf.int32) + 256 * tf.range(image.shape[-1])
     return tf.gather(tf.cast(tf.reshape(table, [-1]), tf.uint8), index)
 
 

@@ -72,6 +72,8 @@ class ViTSpec(ModelSpec):
         super().__post_init__()
         check_implementation(self.attention)
         grid_size(*self.size, self.patch_size)
+        if self.position == "sincos":
+            sincos_2d(1, 1, self.width)
         if self.width % self.num_heads:
             raise UserError(f"width={self.width} is not divisible by num_heads={self.num_heads}")
         if self.pool == "cls" and self.class_token is False:

@@ -94,7 +94,7 @@ def start(args: argparse.Namespace, port: int) -> list[subprocess.Popen]:
 def supervise(processes: list[subprocess.Popen], stopping: threading.Event) -> int:
     """Waits for all to end; returns the first failure's exit code, or 0."""
     code, deadline = 0, float("inf")
-    while any(process.poll() is None for process in processes):
+    while None in [process.poll() for process in processes]:  # polls every one of them
         failed = [p.returncode for p in processes if p.returncode not in (None, 0)]
         if failed and not code:
             code = failed[0]

@@ -2,6 +2,7 @@
 """The step: the same on every mesh, in any number of micro-batches, and unharmed by infinities."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,12 @@ import optax
 import pytest
 import small_run
 
+from vit_jax import create_model
 from vit_jax.data import mixing
 from vit_jax.errors import UserError
 from vit_jax.parallel.mesh import create_mesh
 from vit_jax.parallel.sharding import put_batch
-from vit_jax.training.state import create_state
+from vit_jax.training.state import create_state, with_params
 from vit_jax.training.step import jit_train_step, make_apply, make_eval_step, make_train_step
 
 RATE = 0.1
@@ -69,6 +71,12 @@ def assert_close(tree, expected, atol):
 ONE = {"data": 1}
 
 
+@functools.cache
+def three_steps_on_one_device():
+    run = Run(ONE)
+    return run, [run.advance(small_run.make_batch(seed)) for seed in range(3)]
+
+
 @pytest.mark.parametrize(
     "shape",
     [
@@ -80,15 +88,16 @@ ONE = {"data": 1}
     ids=str,
 )
 def test_every_mesh_takes_the_same_steps(shape):
-    one, many = Run(ONE), Run(shape)
-    for seed in range(3):
-        batch = small_run.make_batch(seed)
-        expected, got = one.advance(batch), many.advance(batch)
+    many = Run(shape)
+    one, history = three_steps_on_one_device()
+    for seed, expected in enumerate(history):
+        got = many.advance(small_run.make_batch(seed))
         assert got.keys() == expected.keys()
         for name in expected:
             assert got[name] == pytest.approx(expected[name], rel=2e-6, abs=1e-7), name
-    places = jax.tree.leaves(jax.tree.map(lambda x: x.sharding.spec, many.state.params))
-    assert any(places) or "data" in shape  # fsdp and tensor really split something
+    kernel = many.state.params["block_00"]["fc1"]["kernel"]
+    parts = shape.get("fsdp", 1) * shape.get("tensor", 1)
+    assert kernel.addressable_shards[0].data.size * parts == kernel.size
     assert_close(many.state.params, one.state.params, 1e-6)
     assert_close(many.state.opt_state, one.state.opt_state, 2e-6)
 
@@ -273,3 +282,30 @@ def test_evaluation_sums_over_the_mask():
     empty = {k: v[:8] for k, v in batch.items()} | {"mask": np.zeros(8, np.float32)}
     sums = step(state.params, state.model_state, put_batch(empty, mesh, 8))
     assert {float(v) for v in sums.values()} == {0.0}
+
+
+@pytest.mark.parametrize("scan", [False, True], ids=["unrolled", "scanned"])
+def test_a_vit_takes_the_same_step_on_a_full_mesh(scan):
+    """With heads, hidden units, rows and large arrays all split at once."""
+    model = create_model(
+        "vit_tiny_patch16_224",
+        num_classes=small_run.CLASSES,
+        image_size=8,
+        patch_size=4,
+        depth=2,
+        width=64,
+        num_heads=4,
+        mlp_dim=2048,
+        scan=scan,
+    )
+    rng = np.random.default_rng(0)
+    runs = Run(ONE, model=model), Run({"data": 2, "fsdp": 2, "tensor": 2}, model=model)
+    params = jax.tree.map(
+        lambda p: rng.normal(scale=0.05, size=p.shape).astype(np.float32), runs[0].state.params
+    )
+    for run in runs:
+        run.state = with_params(run.state, params)
+    expected, got = (run.advance(small_run.make_batch(1)) for run in runs)
+    for name in expected:
+        assert got[name] == pytest.approx(expected[name], rel=5e-6, abs=1e-7), name
+    assert_close(runs[1].state.params, runs[0].state.params, 1e-6)

@@ -185,7 +185,7 @@ def evaluate(args: argparse.Namespace, _: Sequence[str]) -> None:
         batch_size=args.batch_size,
     )
     if process.index == 0:
-        _print_rows([result], args.json)
+        print(json.dumps(result, indent=2) if args.json else _table([result], ".4f"))
 
 
 # predict ----------------------------------------------------------------------------------------
@@ -214,15 +214,12 @@ def predict(args: argparse.Namespace, _: Sequence[str]) -> int:
         raise UserError("--top and --batch-size must be at least 1")
     predictor = Predictor(args.checkpoint, batch_size=args.batch_size)
     predictions, failures = predict_files(predictor, args.images, top=args.top)
-    if args.json:
-        print(json.dumps(predictions, indent=2))
-    else:
-        rows = [
-            {"image": p["image"], "class": c["name"], "probability": f"{c['probability']:.2%}"}
-            for p in predictions
-            for c in p["classes"]
-        ]
-        _print_rows(rows, as_json=False)
+    rows = [
+        {"image": p["image"], "class": c["name"], "probability": f"{c['probability']:.2%}"}
+        for p in predictions
+        for c in p["classes"]
+    ]
+    print(json.dumps(predictions, indent=2) if args.json else _table(rows))
     for path, reason in failures:
         print(f"vit-jax: skipped {path}: {reason}", file=sys.stderr)
     return 1 if failures else 0
@@ -251,7 +248,8 @@ def models(args: argparse.Namespace, _: Sequence[str]) -> None:
     if not names:
         hint = near_misses(args.pattern, list_models()) or "; try: vit-jax models"
         raise UserError(f"no model matches {args.pattern!r}{hint}")
-    _print_rows([_model_row(name) for name in names], args.json)
+    rows = [_model_row(name) for name in names]
+    print(json.dumps(rows, indent=2) if args.json else _table(rows, ".2f"))
 
 
 def _model_row(name: str) -> dict[str, Any]:
@@ -326,11 +324,8 @@ def doctor(args: argparse.Namespace, _: Sequence[str]) -> int:
     return 1 if found else 0
 
 
-def _print_rows(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
-    """Prints rows of one kind as a table, or as a JSON list."""
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
+def _table(rows: Sequence[dict[str, Any]], float_format: str = "g") -> str:
+    """Returns rows of one kind as a table with a head."""
     from tabulate import tabulate
 
-    print(tabulate(rows, headers="keys", floatfmt=".4g", disable_numparse=False))
+    return tabulate(rows, headers="keys", floatfmt=float_format)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vit_jax.data.ops import parse
-from vit_jax.data.ops.decode import DecodeInceptionCrop, InceptionCrop
+from vit_jax.data.ops.decode import DecodeInceptionCrop, InceptionCrop, shrink
 from vit_jax.data.tensorflow import import_tensorflow
 
 tf = import_tensorflow()
@@ -157,9 +157,8 @@ def test_scaled_decoding_is_averaging(size, scale):
     top, left, height, width = np.asarray(fused.crop.window(tf.constant([400, 380, 3]), seed))
     box = [math.floor(v / scale + 0.5) * scale for v in (left, top, left + width, top + height)]
     shrunk = image.crop(box).reduce(scale)  # exact averages of scale x scale pixels
-    part = fused.decode_window(
-        tf.constant(contents), tf.constant([top, left, height, width]), scale
-    )
+    window = shrink(tf.constant([top, left, height, width]), scale)
+    part = fused.decode_window(tf.constant(contents), window, scale)
     # libjpeg shrinks by dropping frequencies, which is close to averaging.
     assert np.abs(np.asarray(part).astype(int) - np.asarray(shrunk)).mean() < 2.5
     resized = np.asarray(fused.crop.resize(part))

@@ -66,35 +66,24 @@ class Decode(Op):
     def decode_other(self, contents):
         """Returns the pixels of an encoded image that is not a JPEG."""
         tf = import_tensorflow()
-        # The BMP decoder refuses to change the number of channels, so that is done here.
-        image = tf.cond(
-            tf.strings.substr(contents, 0, 2) == b"BM",
-            lambda: to_channels(tf.io.decode_bmp(contents), 3),
-            lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
-        )
-        image.set_shape([None, None, 3])
+        # Decoders differ in the channels they can convert to, so that is left to `convert`.
+        image = tf.io.decode_image(contents, channels=0, expand_animations=False)
+        image.set_shape([None, None, None])
         return self.convert(image)
 
     def convert(self, image):
-        """Returns pixels `[h, w, 1, 3 or 4]` with this op's number of channels."""
+        """Returns pixels `[h, w, 1 to 4]` with this op's number of channels."""
         image.shape.assert_has_rank(3)
-        return to_channels(image, self.channels)
+        colour = to_colour(image)
+        return colour if self.channels == 3 else luma(colour)
 
 
-def to_channels(image, channels: int):
-    """Returns uint8 `[h, w, channels]` from `[h, w, 1, 3 or 4]`; the last size may be unknown."""
+def to_colour(image):
+    """Returns uint8 `[h, w, 3]` from grey or colour with or without alpha, `[h, w, 1 to 4]`."""
     tf = import_tensorflow()
-    present = image.shape[-1]
-    if present is None:
-        return tf.cond(
-            tf.shape(image)[-1] == 1,
-            lambda: to_channels(tf.ensure_shape(image, [None, None, 1]), channels),
-            lambda: to_channels(tf.ensure_shape(image[..., :3], [None, None, 3]), channels),
-        )
-    if present == 1:
-        return tf.tile(image, [1, 1, channels])
-    colour = image[..., :3]
-    return colour if channels == 3 else luma(colour)
+    present = image.shape[-1] or tf.shape(image)[-1]
+    last = tf.where(present < 3, 0, 2)
+    return tf.gather(image, tf.minimum(tf.range(3), last), axis=-1)
 
 
 @register("inception_crop", aliases=("random_resized_crop",))
@@ -193,33 +182,44 @@ class DecodeInceptionCrop(Op):
         if contents.dtype != tf.string:
             return self.crop(self.decode(record, None), seed)
         is_jpeg = tf.image.is_jpeg(contents)
-        nothing = tf.zeros([0, 0, self.decode.channels], tf.uint8)
-        pixels = tf.cond(is_jpeg, lambda: nothing, lambda: self.decode.decode_other(contents))
-        shape = tf.cond(
+        shape, pixels = tf.cond(
             is_jpeg,
-            lambda: tf.image.extract_jpeg_shape(contents),
-            lambda: tf.shape(pixels),
+            lambda: (tf.image.extract_jpeg_shape(contents), self.nothing()),
+            lambda: self.other_pixels(contents),
         )
         window = self.crop.window(shape, seed)
         scales = SCALES if self.crop.scaled_decode else SCALES[:1]
-        shrink = tf.reduce_min(window[2:] // tf.constant(pair(self.crop.size)))
-        index = tf.reduce_sum(tf.cast(shrink >= scales[1:], tf.int32))
+        size = tf.constant(pair(self.crop.size))
+        index = sum(tf.cast(tf.reduce_all(window[2:] >= k * size), tf.int32) for k in scales[1:])
+        shrunk = shrink(window, tf.bitwise.left_shift(1, index))
         # The decoder's scale is fixed in the graph, hence one branch for each.
         branches: list[Callable] = [
-            functools.partial(self.decode_window, contents, window, scale) for scale in scales
+            functools.partial(self.decode_window, contents, shrunk, scale) for scale in scales
         ]
         branches.append(functools.partial(cut, pixels, window))
         part = tf.switch_case(tf.where(is_jpeg, index, len(scales)), branches)
         return {**record, "image": self.crop.resize(part)}
 
-    def decode_window(self, contents, window, scale: int):
-        """Returns the window of a JPEG, decoded at 1 / scale of its size."""
+    def nothing(self):
+        """Returns an image without pixels."""
         tf = import_tensorflow()
-        corner = (window[:2] + scale // 2) // scale  # to whole pixels of the shrunk image
-        opposite = (window[:2] + window[2:] + scale // 2) // scale
-        return tf.raw_ops.DecodeAndCropJpeg(
-            contents=contents,
-            crop_window=tf.concat([corner, opposite - corner], axis=0),
-            ratio=scale,
-            **self.decode.jpeg_options,
+        return tf.zeros([0, 0, self.decode.channels], tf.uint8)
+
+    def other_pixels(self, contents):
+        """Returns the shape and the pixels of an encoded image that is not a JPEG."""
+        pixels = self.decode.decode_other(contents)
+        return import_tensorflow().shape(pixels), pixels
+
+    def decode_window(self, contents, window, scale: int):
+        """Returns a part of a JPEG, decoded at 1 / scale of its size; the window counts those."""
+        return import_tensorflow().raw_ops.DecodeAndCropJpeg(
+            contents=contents, crop_window=window, ratio=scale, **self.decode.jpeg_options
         )
+
+
+def shrink(window, scale):
+    """Returns the window of the image at 1 / scale of its size, its corners rounded."""
+    tf = import_tensorflow()
+    corners = tf.stack([window[:2], window[:2] + window[2:]])
+    start, stop = tf.unstack((corners + scale // 2) // scale)
+    return tf.concat([start, stop - start], axis=0)

@@ -178,10 +178,14 @@ class RandomErasing(Sometimes):
         box_seed, fill_seed = tf.unstack(tf.random.split(seed, 2))
         shape = tf.shape(image)
         top, left, height, width = tf.unstack(self.box(shape[0], shape[1], box_seed))
-        rows = (tf.range(shape[0]) >= top) & (tf.range(shape[0]) < top + height)
-        columns = (tf.range(shape[1]) >= left) & (tf.range(shape[1]) < left + width)
-        erased = rows[:, None, None] & columns[None, :, None]
-        return tf.where(erased, self.filling(image, fill_seed), image)
+        widths = [
+            [top, shape[0] - top - height],
+            [left, shape[1] - left - width],
+            [0, 0],
+        ]
+        erased = tf.pad(tf.ones([height, width, 1], tf.bool), widths)
+        filling = self.filling([height, width, image.shape[-1]], fill_seed)
+        return tf.where(erased, tf.pad(filling, widths), image)
 
     def box(self, height, width, seed):
         """Returns the rectangle, int32 [top, left, height, width]; empty if no draw fits."""
@@ -197,16 +201,16 @@ class RandomErasing(Sometimes):
         corner = tf.floor(draws[2:, chosen] * (image - sides[chosen] + 1))
         return tf.cast(tf.concat([corner, sides[chosen]], axis=0), tf.int32)
 
-    def filling(self, image, seed):
-        """Returns what erased pixels become, uint8, broadcastable to the image."""
+    def filling(self, shape, seed):
+        """Returns what erased pixels become, uint8 of that shape."""
         tf = import_tensorflow()
-        channels = image.shape[-1]
+        channels = shape[-1]
         fill = self.fill if channels == 3 else (round(sum(self.fill) / 3),)
         if self.mode == "constant":
-            return tf.constant(fill, tf.uint8)
-        shape = [channels] if self.mode == "colour" else tf.shape(image)
-        noise = tf.random.stateless_normal(shape, seed, alg="philox")
+            return tf.broadcast_to(tf.constant(fill, tf.uint8), shape)
+        drawn = [1, 1, channels] if self.mode == "colour" else shape
+        noise = tf.random.stateless_normal(drawn, seed, alg="philox")
         mean, std = (255 * tf.constant(numbers) for numbers in STATISTICS["imagenet"])
         if channels == 1:
             mean, std = tf.reduce_mean(mean), tf.reduce_mean(std)
-        return pixels.to_bytes(tf.round(noise * std + mean))
+        return tf.broadcast_to(pixels.to_bytes(tf.round(noise * std + mean)), shape)

@@ -112,7 +112,9 @@ class Ops:
         if seed is None and self.random:
             raise ValueError(f"a seed is needed: {self.spec!r} has random ops")
         # The ops need no rewriting by AutoGraph, which would take seconds over the policies.
-        convert = import_tensorflow().autograph.experimental.do_not_convert
+        tf = import_tensorflow()
+        convert = tf.autograph.experimental.do_not_convert
+        record = {**record, "image": tf.convert_to_tensor(record["image"])}
         size = None
         for op, text in self._program:
             record = convert(op)(record, fold(seed, text) if op.random else None)

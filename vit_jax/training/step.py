@@ -78,39 +78,44 @@ def make_train_step(
         )
         updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        ema_params = _averaged(state.ema_params, params, ema_decay)
-
-        grad_norm = _norm(grads)
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-        kept = (state.params, state.model_state, state.opt_state, state.ema_params)
-        params, model_state, opt_state, ema_params = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old),
-            (params, model_state, opt_state, ema_params),
-            kept,
-        )
-        skipped = (~finite).astype(jnp.int32)
-        metrics = metrics | {
-            "loss": loss,
-            "grad_norm": grad_norm,
-            "update_norm": _norm(updates),
-            "param_norm": _norm(params),
-            "learning_rate": schedule(state.step - state.nonfinite_steps),
-            "nonfinite_steps": state.nonfinite_steps + skipped,
-            "nonfinite_streak": (state.nonfinite_streak + skipped) * skipped,
-        }
-        state = state.replace(
+        new = state.replace(
             step=state.step + 1,
             examples_seen=count_examples(state.examples_seen, batch["image"].shape[0]),
             params=params,
             model_state=model_state,
             opt_state=opt_state,
-            ema_params=ema_params,
-            nonfinite_steps=metrics["nonfinite_steps"],
-            nonfinite_streak=metrics["nonfinite_streak"],
+            ema_params=_averaged(state.ema_params, params, ema_decay),
         )
-        return state, {name: jnp.asarray(m, jnp.float32) for name, m in metrics.items()}
+        grad_norm = _norm(grads)
+        new = _checked(jnp.isfinite(loss) & jnp.isfinite(grad_norm), new, state)
+        metrics = metrics | {
+            "loss": loss,
+            "grad_norm": grad_norm,
+            "update_norm": _norm(updates),
+            "param_norm": _norm(new.params),
+            "learning_rate": schedule(state.step - state.nonfinite_steps),
+            "nonfinite_steps": new.nonfinite_steps,
+            "nonfinite_streak": new.nonfinite_streak,
+        }
+        return new, {name: jnp.asarray(m, jnp.float32) for name, m in metrics.items()}
 
     return train_step
+
+
+def _checked(finite: jax.Array, new: TrainState, old: TrainState) -> TrainState:
+    """Returns `new`; if not finite, with what `old` had learnt, and counted."""
+    learnt = ("params", "model_state", "opt_state", "ema_params")
+    kept = jax.tree.map(
+        lambda ours, theirs: jnp.where(finite, ours, theirs),
+        {name: getattr(new, name) for name in learnt},
+        {name: getattr(old, name) for name in learnt},
+    )
+    skipped = (~finite).astype(jnp.int32)
+    return new.replace(
+        **kept,
+        nonfinite_steps=old.nonfinite_steps + skipped,
+        nonfinite_streak=(old.nonfinite_streak + 1) * skipped,
+    )
 
 
 def make_eval_step(

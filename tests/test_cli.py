@@ -55,7 +55,7 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--config.train.batchsize=8"], "did you mean 'train.batch_size'"),
+        (["--config.train.batchsize=8"], "'train.batchsize'; did you mean 'batch_size'"),
         (["--config.optimizer.name=sgd"], "did you mean 'optimiser.name'"),
         (["--config.train.batch_size=many"], "train.batch_size: 'many' is not of type int"),
         (["--config.train.duration=ten"], "train.duration: 'ten' is not a duration"),

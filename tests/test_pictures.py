@@ -51,7 +51,7 @@ def test_every_image_gets_its_place(tmp_path, count):
     drawn = pixels(pictures.grid(tmp_path / "g.png", images, [0] * count, ["x"]))
     places = []
     for grey in greys:
-        rows, columns = np.nonzero(np.abs(drawn - int(grey)).max(-1) == 0)
+        rows, columns = np.nonzero(np.abs(drawn - int(grey)).max(-1) <= 1)
         assert len(rows) > 1_000
         places.append((round(float(np.median(rows)) / 20), float(np.median(columns))))
     assert places == sorted(places)

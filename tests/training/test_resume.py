@@ -85,12 +85,10 @@ def stop_in_evaluation(monkeypatch, step):
     monkeypatch.setattr(loop._Run, "evaluate", evaluate_and_stop)
 
 
-@pytest.mark.parametrize("mesh", [{"data": 8}, {"data": 2, "fsdp": 2, "tensor": 2}])
-def test_goes_on_on_another_mesh(uninterrupted, tmp_path, mesh):
-    """From 1 device to 8: the same examples, and numbers equal up to the order of sums."""
+def test_goes_on_on_another_mesh(uninterrupted, tmp_path):
+    """From 1 device to 2 x 2 x 2: the same examples, and numbers equal up to the order of sums."""
     workdir = runs.copy_until(uninterrupted, tmp_path / "run", 40)
-    changed = {f"mesh__{axis}": size for axis, size in mesh.items()}
-    loop.train(runs.tiny_config(**changed), workdir)
+    loop.train(runs.tiny_config(mesh__data=2, mesh__fsdp=2, mesh__tensor=2), workdir)
     assert_close(workdir, uninterrupted, first_step=42)
 
 

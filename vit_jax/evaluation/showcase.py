@@ -33,8 +33,14 @@ def draw_samples(
     """
     folder = pathlib.Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    images, labels = (np.asarray(batch[name].addressable_data(0)) for name in ("image", "label"))
+    images, labels = (_local_rows(batch[name]) for name in ("image", "label"))
     return pictures.grid(folder / "samples.png", images[:COUNT], labels[:COUNT], class_names)
+
+
+def _local_rows(array: jax.Array) -> np.ndarray:
+    """Returns the rows that this process's devices hold, each once."""
+    shards = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
+    return np.concatenate([np.asarray(shards[start]) for start in sorted(shards)])
 
 
 def draw_predictions(workdir: str | os.PathLike, source: Source) -> pathlib.Path:

@@ -77,10 +77,11 @@ def test_posterize_to_nothing_is_black():
     assert not np.any(pixels.posterize(tf.constant(noise()), 0))
 
 
-def test_solarize_add_touches_only_the_dark_half():
+@pytest.mark.parametrize("amount", [0, 55.0, 110, 300.0])
+def test_solarize_add_touches_only_the_dark_half(amount):
     image = noise()
-    expected = np.where(image < 128, np.minimum(image.astype(int) + 110, 255), image)
-    assert distance(pixels.solarize_add(tf.constant(image), 110), expected) == 0
+    expected = np.where(image < 128, np.minimum(image.astype(int) + int(amount), 255), image)
+    assert distance(pixels.solarize_add(tf.constant(image), amount), np.uint8(expected)) == 0
 
 
 def test_luma_is_pillows():

@@ -85,7 +85,7 @@ def test_golden(path):
 @pytest.mark.parametrize(
     ("source", "size", "changes"),
     [
-        ("timm", (40, 64), {"window_size": 5}),
+        ("timm", (40, 80), {"window_size": 5}),
         ("timm", (28, 20), {"window_size": 4, "pad_first": False}),
         ("transformers", (45, 71), {"window_size": 3}),
     ],

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := workdirs/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo lint test test-slow clean
+.PHONY: help install demo lint test test-slow test-lowest clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -44,5 +44,10 @@ test: lint  ## lint, types and the test suite
 test-slow: $(VENV)/.installed-dev  ## the tests that take over a minute each
 	$(BIN)/pytest -m slow
 
+test-lowest:  ## the test suite with the oldest versions that pyproject.toml allows, in .venv-lowest
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable '.[dev]'
+	.venv-lowest/bin/pytest -n 2 -m 'not slow'
+
 clean:  ## remove the environment, the caches and the demo's run
-	rm -rf $(VENV) .cache workdirs
+	rm -rf $(VENV) .venv-lowest .cache workdirs

@@ -2,52 +2,61 @@
 r"""Small ViT, Swin and Mixer on CIFAR-10 from scratch.
 
 Command:   vit-jax train --config=configs/cifar10.py:model=vit,data=folder:cifar10 --workdir=DIR
-           model: vit, swin or mixer; data: tfds:cifar10, or a folder with train/CLASS/ and test/CLASS/
-Hardware:  a CPU shows the curve in a few epochs; the full length is for one accelerator
+           model: vit, swin or mixer; size: small, or tiny for a CPU
+           data: tfds:cifar10, or a folder with train/CLASS/ and test/CLASS/
+Hardware:  `size=tiny` shows the curve on two CPU cores; `size=small` at full length is for an accelerator
 """
 
 from vit_jax.config import default_config, parse_arg
 from vit_jax.errors import UserError
 
-# Name of a model whose shape the overrides replace, and the overrides.
+# A model, and the overrides that give it its shape: small, or else tiny.
 MODELS = {
     "vit": (
         "vit_tiny_patch16_224",
-        {"patch_size": 4, "depth": 6, "pool": "gap", "position": "sincos", "drop_path": 0.1},
+        lambda small: {
+            "patch_size": 4,
+            "width": 192 if small else 96,
+            "mlp_dim": 768 if small else 384,
+            "depth": 6 if small else 4,
+            "pool": "gap",
+            "position": "sincos",
+        },
     ),
     "swin": (
         "swin_tiny_patch4_window7_224",
-        {
+        lambda small: {
             "patch_size": 2,
             "window_size": 4,
-            "width": 64,
-            "depths": (2, 4, 2),
+            "width": 64 if small else 32,
+            "depths": (2, 4, 2) if small else (2, 2, 2),
             "num_heads": (2, 4, 8),
-            "drop_path": 0.1,
         },
     ),
     "mixer": (
         "mixer_s16_224",
-        {
+        lambda small: {
             "patch_size": 4,
-            "width": 192,
-            "depth": 6,
-            "token_mlp_dim": 96,
-            "channel_mlp_dim": 768,
-            "drop_path": 0.1,
+            "width": 192 if small else 128,
+            "depth": 6 if small else 4,
+            "token_mlp_dim": 96 if small else 64,
+            "channel_mlp_dim": 768 if small else 512,
         },
     ),
 }
 
 
 def get_config(arg=None):
-    """Returns the configuration; arguments: model, data."""
-    arg = parse_arg(arg, model="vit", data="tfds:cifar10")
+    """Returns the configuration; arguments: model, size, data."""
+    arg = parse_arg(arg, model="vit", size="small", data="tfds:cifar10")
     if arg.model not in MODELS:
         raise UserError(f"model {arg.model!r} is none of {', '.join(MODELS)}")
+    if arg.size not in ("small", "tiny"):
+        raise UserError(f"size {arg.size!r} is neither small nor tiny")
     config = default_config()
-    config.model.name, overrides = MODELS[arg.model]
-    config.model.overrides = {"image_size": 32, **overrides}
+    config.model.name, shape = MODELS[arg.model]
+    config.model.overrides = shape(arg.size == "small")
+    config.model.overrides.drop_path = 0.1 if arg.size == "small" else 0.0
 
     config.data.source = arg.data
     config.data.train_split = "train[:98%]"

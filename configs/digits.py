@@ -42,7 +42,7 @@ def get_config(arg=None):
     config.schedule.warmup = "5 epochs"
 
     config.train.batch_size = 64
-    config.train.duration = "120 epochs"
+    config.train.duration = "200 epochs"
     config.evaluation.every = "10 epochs"
     config.checkpoint.every = "20 epochs"
     return config

@@ -4,10 +4,12 @@
 import os
 import pathlib
 
+CACHE = pathlib.Path(__file__).parents[1] / ".cache"
+
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".cache" / "xla"))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "xla"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-os.environ["TFDS_DATA_DIR"] = str(pathlib.Path(__file__).parents[1] / ".cache" / "tfds")
+os.environ["TFDS_DATA_DIR"] = str(CACHE / "tfds")

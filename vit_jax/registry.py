@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def near_misses(name: str, known: Iterable[str]) -> str:
-    """Returns `"; did you mean 'a' or 'b'?"` for the names closest to `name`, or an empty string."""
+    """Returns `"; did you mean 'a' or 'b'?"` for the names closest to `name`, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
@@ -37,7 +37,7 @@ class Registry(Generic[T]):
                 if key in self:
                     raise ValueError(f"{self.kind} {key!r} is registered twice")
             self._objects[name] = obj
-            self._aliases.update({alias: name for alias in aliases})
+            self._aliases.update(dict.fromkeys(aliases, name))
             return obj
 
         return file
@@ -52,11 +52,11 @@ class Registry(Generic[T]):
         return name
 
     def get(self, name: str) -> T:
-        """Returns the object called `name` (or aliased so); raises UserError with the near misses."""
+        """Returns what a name or alias stands for; raises UserError with the near misses."""
         return self._objects[self.canonical(name)]
 
     def names(self, pattern: str = "*") -> list[str]:
-        """Returns the sorted canonical names that match a shell pattern, themselves or by an alias."""
+        """Returns the sorted canonical names that match a pattern, themselves or by an alias."""
         by_alias = {n for a, n in self._aliases.items() if fnmatch.fnmatch(a, pattern)}
         return sorted(by_alias | set(fnmatch.filter(self._objects, pattern)))
 

@@ -23,7 +23,7 @@ from vit_jax.objectives import create_objective
 from vit_jax.parallel import sharding
 from vit_jax.parallel.mesh import create_mesh
 from vit_jax.training import trained
-from vit_jax.training.compilation import use_cache
+from vit_jax.training.compilation import compile_together, use_cache
 from vit_jax.training.metrics import STEPS_IN_FLIGHT
 from vit_jax.training.step import make_eval_step
 
@@ -58,6 +58,7 @@ class Evaluator:
     def __init__(self, model: nn.Module, objective: Any, ops: Ops, mesh: Mesh):
         self._step = jax.jit(make_eval_step(model, objective, device_ops=ops.device))
         self._mesh = mesh
+        self._compiled: dict[int, Any] = {}  # by batch size
 
     def __call__(
         self,
@@ -69,7 +70,7 @@ class Evaluator:
         """Returns the means over all examples, and their number.
 
         Args:
-            params: on the mesh.
+            params: on the mesh, placed alike in every call.
             model_state: the model's other collections.
             pipeline: of `batch_size` rows over all processes.
             stop: asked after every batch, by every process.
@@ -100,7 +101,11 @@ class Evaluator:
         in_flight: collections.deque[dict[str, jax.Array]] = collections.deque()
         with contextlib.closing(prefetch(pipeline.batches(), transfer, 2)) as batches:
             for batch in batches:
-                in_flight.append(self._step(params, model_state, batch))
+                step = self._compiled.get(pipeline.batch_size)
+                if step is None:
+                    step = compile_together(self._step, params, model_state, batch)
+                    self._compiled[pipeline.batch_size] = step
+                in_flight.append(step(params, model_state, batch))
                 if len(in_flight) > STEPS_IN_FLIGHT:
                     yield jax.device_get(in_flight.popleft())
             while in_flight:

@@ -80,6 +80,23 @@ def initialise() -> ProcessInfo:
 _chosen: Plan | None = None
 
 
+def wait_for_all(event: str, timeout_seconds: int = 3600) -> None:
+    """Returns once every process has come here; no device takes part.
+
+    Collectives give up on a process that does not join within half a minute (gloo between CPUs), so
+    wait like this ahead of the first one after anything that takes processes unequally long.
+
+    Args:
+        event: what they wait for, a name used once in a run.
+        timeout_seconds: after this long without the others, raise the coordination service's error.
+    """
+    if jax.process_count() == 1:
+        return
+    from orbax.checkpoint import multihost  # a second and a half to import
+
+    multihost.get_barrier_sync_fn()(key=f"vit_jax {event}", timeout_ms=1000 * timeout_seconds)
+
+
 def _join(chosen: Plan) -> None:
     if chosen.count == 1:
         return

@@ -1,10 +1,16 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
-"""JAX's persistent compilation cache, on by default: a second start does not compile again."""
+"""Compiling: kept between starts by JAX's persistent cache, and ended on all processes together."""
 
+import itertools
 import os
 import pathlib
+from typing import Any
 
 import jax
+
+from vit_jax.parallel import distributed
+
+_numbers = itertools.count()
 
 
 def use_cache() -> None:
@@ -17,3 +23,18 @@ def use_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES" not in os.environ:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def compile_together(jitted: Any, *arguments: Any) -> Any:
+    """Compiles a jitted function for its arguments; returns when every process has.
+
+    Every process calls this for the same functions in the same order. One of them may find in the
+    cache what takes another a minute, and must not wait for it inside a collective.
+
+    Args:
+        jitted: of `jax.jit`.
+        *arguments: arrays, or ShapeDtypeStructs with shardings.
+    """
+    compiled = jitted.lower(*arguments).compile()
+    distributed.wait_for_all(f"compiled {next(_numbers)}")
+    return compiled

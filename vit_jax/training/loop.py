@@ -151,6 +151,7 @@ class _Run:
     def start(self, profile: tuple[int, int] | None) -> None:
         """Restores or creates the state; meanwhile the step compiles and the data gets going."""
         started = time.perf_counter()
+        distributed.wait_for_all("data open")  # reading it may take one much longer
         with concurrent.futures.ThreadPoolExecutor(1, "compile") as thread:
             compiled = thread.submit(program_lib.compile_step, self.program, self.mesh)
             owed, partial = self._restore_or_create()

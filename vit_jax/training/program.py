@@ -25,6 +25,7 @@ from vit_jax.optim import create_optimiser, create_schedule
 from vit_jax.parallel import sharding
 from vit_jax.planning import devices, flops
 from vit_jax.training import metrics, state, step, trained
+from vit_jax.training.compilation import compile_together
 from vit_jax.weights import transfer
 
 _TABLE_ROWS = 14  # of the sharding table shown at the start
@@ -220,7 +221,7 @@ def compile_step(program: Program, mesh: Mesh) -> Callable[..., Any]:
         "label": jax.ShapeDtypeStruct((size,), jnp.int32, sharding=place),
     }
     with jax.set_mesh(mesh):
-        return program.train_step.lower(program.abstract_state, batch).compile()
+        return compile_together(program.train_step, program.abstract_state, batch)
 
 
 def summary(config: ConfigDict, data: Data, steps: Steps, program: Program) -> str:

@@ -36,7 +36,8 @@ def test_every_command_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
     assert stop.value.code == 0
-    assert f"example:\n  vit-jax {command}" in capsys.readouterr().out
+    _, _, examples = capsys.readouterr().out.partition("example")
+    assert f":\n  vit-jax {command}" in examples
 
 
 def test_help_imports_nothing_heavy():

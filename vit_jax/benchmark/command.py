@@ -5,22 +5,23 @@ import argparse
 import dataclasses
 import functools
 import sys
+from typing import TYPE_CHECKING, Any
 
-from vit_jax.benchmark import inputs, model, report, startup
-from vit_jax.benchmark.peers import PEERS, ModelJob, Whereabouts
 from vit_jax.errors import UserError
-from vit_jax.models import model_info
 
-EXAMPLES = """
+if TYPE_CHECKING:
+    from vit_jax.benchmark.peers import ModelJob
+
+EXAMPLES = """examples:
   vit-jax bench vit_small_patch16_224 --batch-size=8
   vit-jax bench vit_small_patch16_224 --against=timm,big_vision --peer-path=DIR
-  vit-jax bench vit_small_patch16_224 --startup
-  vit-jax bench --input=folder:PATH --against=pil
-"""
+  vit-jax bench vit_small_patch16_224 --startup --rounds=3
+  vit-jax bench --input=folder:PATH --against=pil --json=FILE"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `vit-jax bench`."""
+    """Adds the arguments of `vit-jax bench`. Imports nothing slow: every `vit-jax` runs it."""
+    parser.epilog = EXAMPLES
     add = parser.add_argument
     add("models", nargs="*", metavar="MODEL", help="names that `vit-jax models` lists")
     add("--input", metavar="SOURCE", help="time the input pipeline on folder:PATH or tfds:NAME")
@@ -28,10 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, default=0, metavar="N", help="default 8, with --input 64")
     add("--rounds", type=int, default=10, metavar="N", help="timed rounds (default 10)")
     add("--steps", type=int, default=0, metavar="N", help="steps a round: default 1, input 4")
-    add("--against", default="", metavar="PEER[,PEER]", help=_peers_help())
+    add(
+        "--against",
+        default="",
+        metavar="PEER[,PEER]",
+        help="models: timm, timm_compile, big_vision; --input: pil",
+    )
     add("--json", metavar="FILE", help="also write everything to FILE")
+    _add_model_arguments(parser.add_argument_group("models"))
+    _add_input_arguments(parser.add_argument_group("input"))
 
-    group = parser.add_argument_group("models")
+
+def _add_model_arguments(group: Any) -> None:
     add = group.add_argument
     add("--mode", default="train", choices=("train", "forward"), help="default: train")
     add("--image-size", type=int, default=0, metavar="PIXELS", help="default: the model's")
@@ -43,25 +52,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--peer-path", metavar="DIR", help="a checkout of big_vision")
     add("--in-turn", action="store_true", help="one contender after the other, not alternating")
 
-    group = parser.add_argument_group("input")
+
+def _add_input_arguments(group: Any) -> None:
     add = group.add_argument
-    add("--ops", default=inputs.DEFAULT_OPS, metavar="OPS", help=f"default: {inputs.DEFAULT_OPS}")
+    add("--ops", metavar="OPS", help="default: decode|inception_crop(224)|flip|normalise(imagenet)")
     add("--split", default="train", help="part of the data (default train)")
     add("--threads", type=int, default=0, metavar="N", help="0 (default): one a CPU core")
-
-
-def _peers_help() -> str:
-    names = [name for name in PEERS.names() if name != "vit_jax"]
-    return f"models: {', '.join(names)}; --input: pil"
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the benchmark the arguments mean, prints its tables and writes its JSON."""
     _check(args)
-    kind, records = (_run_input if args.input else _run_startup if args.startup else _run_models)(
-        args
-    )
+    benchmark = _run_input if args.input else _run_startup if args.startup else _run_models
+    kind, records = benchmark(args)
     if args.json:
+        from vit_jax.benchmark import report
+
         report.write_json(args.json, sys.argv[1:], kind, records)
     return 0
 
@@ -86,7 +92,10 @@ def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
-def _jobs(args: argparse.Namespace) -> list[ModelJob]:
+def _jobs(args: argparse.Namespace) -> "list[ModelJob]":
+    from vit_jax.benchmark.peers import ModelJob
+    from vit_jax.models import model_info
+
     infos = [model_info(name) for name in args.models]
     return [
         ModelJob(
@@ -104,6 +113,9 @@ def _jobs(args: argparse.Namespace) -> list[ModelJob]:
 
 
 def _run_models(args: argparse.Namespace) -> tuple[str, list[dict]]:
+    from vit_jax.benchmark import model, report
+    from vit_jax.benchmark.peers import PEERS, Whereabouts
+
     against = [PEERS.canonical(name) for name in _names(args.against)]
     where = Whereabouts(args.peer_python, args.peer_path)
     effort = model.Effort(args.rounds, args.steps or 1, together=not args.in_turn)
@@ -117,16 +129,20 @@ def _run_models(args: argparse.Namespace) -> tuple[str, list[dict]]:
 
 
 def _run_startup(args: argparse.Namespace) -> tuple[str, list[dict]]:
+    from vit_jax.benchmark import report, startup
+
     records = [startup.benchmark(job, args.rounds, _progress) for job in _jobs(args)]
     print(report.startup_table(records))
     return "startup", records
 
 
 def _run_input(args: argparse.Namespace) -> tuple[str, dict]:
+    from vit_jax.benchmark import inputs, report
+
     job = inputs.InputJob(
         source=args.input,
         split=args.split,
-        ops=args.ops,
+        ops=args.ops or inputs.DEFAULT_OPS,
         batch_size=args.batch_size or 64,
         threads=args.threads,
     )

@@ -40,10 +40,13 @@ class InputJob:
     order: str = "random"
 
 
-def stages(ops: ops_lib.Ops) -> list[str]:
-    """Returns "read", every leading part of the host's ops, and "whole"."""
-    texts = [op.spec for op in ops.ops if not op.on_device]
-    return ["read", *("|".join(texts[: i + 1]) for i in range(len(texts))), "whole"]
+def stages(ops: ops_lib.Ops) -> list[tuple[str, str]]:
+    """Returns (name, stage) pairs: reading alone, each leading part of the host's ops, batching."""
+    host = [op for op in ops.ops if not op.on_device]
+    leading = [
+        (f"+ {op.name}", "|".join(part.spec for part in host[: i + 1])) for i, op in enumerate(host)
+    ]
+    return [("read", "read"), *leading, ("+ batch", "whole")]
 
 
 def launch(job: InputJob) -> Launch:
@@ -72,7 +75,8 @@ def benchmark(
         steps: batches in a round.
 
     Returns:
-        {"loaders": [...], "ops": [...]}, see `record`; "ops" adds "prefix" and "added_ms".
+        {"loaders": [...], "ops": [...]}, see `record`; "ops" has "stage", "ops" (the ops up to
+        there) and "added_ms" besides.
 
     Raises:
         UserError: an unknown loader, source or op, or a source that PIL cannot read.
@@ -85,7 +89,10 @@ def benchmark(
     timings = measure(loaders, rounds, steps, progress=progress)
     parts = stages(ops)
     timed_parts = measure(
-        [launch(_with(job, stage=stage)) for stage in parts], rounds, steps, progress=progress
+        [launch(_with(job, stage=stage)) for _, stage in parts],
+        rounds,
+        steps,
+        progress=progress,
     )
     return {
         "loaders": [record(job, timing, timings[0]) for timing in timings],
@@ -113,15 +120,15 @@ def record(job: InputJob, timing: Timing, ours: Timing) -> dict[str, Any]:
 
 
 def _increments(
-    job: InputJob, parts: Sequence[str], timings: Sequence[Timing]
+    job: InputJob, parts: Sequence[tuple[str, str]], timings: Sequence[Timing]
 ) -> list[dict[str, Any]]:
     """Returns a record a stage; `added_ms` is what it costs an image more than the stage before."""
     records: list[dict[str, Any]] = []
-    for part, timing in zip(parts, timings, strict=True):
+    for (name, text), timing in zip(parts, timings, strict=True):
         found = record(job, timing, timing)
         before = records[-1]["cpu_ms_per_image"] if records else 0.0
         added = found["cpu_ms_per_image"] - before
-        records.append(found | {"prefix": part, "added_ms": added})
+        records.append(found | {"stage": name, "ops": text, "added_ms": added})
     return records
 
 

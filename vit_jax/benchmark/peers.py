@@ -53,6 +53,9 @@ class Whereabouts:
     checkout: str | None = None
 
 
+# Alternating contenders share the device: none may take its memory in advance.
+SHARE_MEMORY = (("XLA_PYTHON_CLIENT_PREALLOCATE", "false"),)
+
 PEERS: Registry[Callable[[ModelJob, Whereabouts], Launch]] = Registry("contender")
 
 
@@ -64,7 +67,7 @@ def _launch(name: str, script: str, job: ModelJob, twin: dict[str, Any], **optio
 def vit_jax(job: ModelJob, where: Whereabouts) -> Launch:
     """This library's own step: the one `vit-jax train` runs."""
     del where
-    return _launch("vit_jax", "vit_jax_model.py", job, {})
+    return _launch("vit_jax", "vit_jax_model.py", job, {}, environment=SHARE_MEMORY)
 
 
 @PEERS.register("timm")
@@ -97,6 +100,7 @@ def big_vision(job: ModelJob, where: Whereabouts) -> Launch:
         job,
         big_vision_twin(job),
         paths=(where.checkout,) if where.checkout else (),
+        environment=SHARE_MEMORY,
         hint="clone big_vision, give --peer-path=DIR, and `pip install einops` (it imports it)",
     )
 

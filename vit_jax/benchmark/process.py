@@ -30,7 +30,7 @@ class Launch:
         job: what to build; sent as JSON.
         python: the interpreter, this one by default.
         paths: directories put on its PYTHONPATH.
-        environment: variables added to its environment.
+        environment: variables it finds set, unless they are set here already.
         hint: how to install what it needs; ends the error message if it cannot be built.
     """
 
@@ -59,7 +59,7 @@ class Worker:
         start = time.perf_counter()
         try:
             self._process = subprocess.Popen(
-                [launch.python, "-P", str(WORKER), str(CONTENDERS / launch.script)],
+                [launch.python, str(WORKER), str(CONTENDERS / launch.script)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -129,8 +129,8 @@ class Worker:
 
 
 def child_environment(launch: Launch) -> dict[str, str]:
-    """Returns this process's environment with the paths and the variables of `launch` in it."""
-    environment = {**os.environ, **dict(launch.environment)}
+    """Returns this process's environment with the paths of `launch`, and its variables if unset."""
+    environment = {**dict(launch.environment), **os.environ}
     inherited = environment.get("PYTHONPATH")
     paths = [*launch.paths, *([inherited] if inherited else [])]
     if paths:

@@ -35,6 +35,7 @@ def model_table(records: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         {
             "model": r["job"]["model"],
+            "pixels": str(r["job"]["image_size"]),
             "contender": r["contender"],
             "step ms": _spread(r["step_ms"], ".1f"),
             "images/s": _number(r["images_per_second"], ".1f"),
@@ -58,7 +59,7 @@ def describe_job(record: Mapping[str, Any]) -> str:
     work = "train step" if job["mode"] == "train" else "forward pass"
     optimiser = f", {job['optimiser']}" if job["mode"] == "train" else ""
     return (
-        f"{work}, batch {job['batch_size']}, {job['image_size']} pixels, {job['dtype']}"
+        f"{work}, batch {job['batch_size']}, {job['dtype']}"
         f"{optimiser}, remat {job['remat']}, scan {job['scan']}, on one {facts['device']}\n"
         f"FLOPs of matrix products and convolutions, a train step as 3 forward passes; {against}"
     )
@@ -96,10 +97,10 @@ def input_table(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def op_table(records: Sequence[Mapping[str, Any]]) -> str:
-    """Returns one line a prefix of the op list, with what its last op adds."""
+    """Returns one line an op: the cost of everything up to it, and what it adds."""
     rows = [
         {
-            "ops up to here": r["prefix"],
+            "up to": r["stage"],
             "images a CPU second": _spread(r["images_per_cpu_second"], ".0f"),
             "CPU ms an image": _number(r["cpu_ms_per_image"], ".2f"),
             "added ms": _number(r["added_ms"], "+.2f"),

@@ -1,7 +1,7 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """The child process that holds one contender and runs it whenever the parent says so.
 
-Run as a file (`python -P worker.py CONTENDER.py`), with nothing but the standard library, because a
+Run as a file (`python worker.py CONTENDER.py`), with nothing but the standard library, because a
 peer may live in an environment that has no vit_jax. One JSON document a line:
 
     parent: the job                 child: {"ready": true}              built and run once
@@ -58,4 +58,5 @@ def serve(script: str, requests: TextIO, replies: TextIO) -> None:
 if __name__ == "__main__":
     own_stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    sys.path.pop(0)  # this file's folder: contenders shall not find its neighbours by short names
     serve(sys.argv[1], sys.stdin, own_stdout)

@@ -4,7 +4,7 @@
 Example, two processes with two CPU devices each:
 
     python launch/local.py --processes=2 --devices-per-process=2 -- \\
-        vit-jax train --config=configs/digits.py --workdir=/tmp/digits
+        vit-jax train --config=configs/digits.py --workdir=workdirs/digits
 
 One process drives all accelerators of a machine, so this is for trying out multi-process runs, and
 for machines where a process a GPU is wanted: with `--gpus`, GPUs 0, 1, ... are shared out instead.

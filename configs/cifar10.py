@@ -15,7 +15,7 @@ MODELS = {
     "vit": (
         "vit_tiny_patch16_224",
         lambda small: {
-            "patch_size": 4,
+            "patch_size": 4 if small else 8,
             "width": 192 if small else 96,
             "mlp_dim": 768 if small else 384,
             "depth": 6 if small else 4,
@@ -26,17 +26,17 @@ MODELS = {
     "swin": (
         "swin_tiny_patch4_window7_224",
         lambda small: {
-            "patch_size": 2,
+            "patch_size": 2 if small else 4,
             "window_size": 4,
-            "width": 64 if small else 32,
-            "depths": (2, 4, 2) if small else (2, 2, 2),
-            "num_heads": (2, 4, 8),
+            "width": 64 if small else 48,
+            "depths": (2, 4, 2) if small else (2, 2),
+            "num_heads": (2, 4, 8) if small else (3, 6),
         },
     ),
     "mixer": (
         "mixer_s16_224",
         lambda small: {
-            "patch_size": 4,
+            "patch_size": 4 if small else 8,
             "width": 192 if small else 128,
             "depth": 6 if small else 4,
             "token_mlp_dim": 96 if small else 64,

@@ -4,6 +4,7 @@
 import io
 import json
 import pathlib
+import time
 
 import pytest
 
@@ -30,6 +31,17 @@ def test_protocol(tmp_path):
     assert timed.keys() == {"seconds", "cpu_seconds"}
     assert facts == {"framework": "fake", "mark": "a"}
     assert (tmp_path / "diary").read_text() == "a1 a3 "
+
+
+def test_idle_seconds_do_not_count():
+    class Waiting:
+        def run(self, steps):
+            time.sleep(0.05 * steps)
+            return 0.04 * steps
+
+    timed = worker.timed_run(Waiting(), 4)
+    assert 0.04 <= timed["seconds"] < 0.12
+    assert timed["cpu_seconds"] < 0.04
 
 
 def test_turns_alternate(tmp_path):

@@ -1,5 +1,8 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
-"""big_vision's own model under its own kind of step: value_and_grad, optax, donated state."""
+"""big_vision's own model under its own kind of step.
+
+As its `train.py` does: value_and_grad, optax, donated state, and the norms it measures every step.
+"""
 
 import importlib
 from types import SimpleNamespace
@@ -20,6 +23,11 @@ def create_model(job: SimpleNamespace) -> nn.Module:
     if job.twin["module"] == "vit":
         options |= {"dtype_mm": job.dtype, "scan": job.scan}
     return module.Model(job.num_classes, variant=job.twin["variant"], **options)
+
+
+def norm(tree: Any) -> jax.Array:
+    """Returns the Euclidean norm of all numbers of a tree, as its measurements have it."""
+    return jnp.sqrt(sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree)))
 
 
 def prepare(batch: dict[str, jax.Array], num_classes: int) -> tuple[jax.Array, jax.Array]:
@@ -44,7 +52,7 @@ class Contender:
             params = model.init(key, images)["params"]
             return params, optimiser.init(params) if job.mode == "train" else None
 
-        def train_step(state: tuple[Any, Any], batch: dict) -> tuple[tuple[Any, Any], jax.Array]:
+        def train_step(state: tuple[Any, Any], batch: dict) -> tuple[tuple[Any, Any], Any]:
             params, opt_state = state
             images, labels = prepare(batch, job.num_classes)
 
@@ -54,9 +62,10 @@ class Contender:
 
             loss, gradients = jax.value_and_grad(loss_of)(params)
             updates, opt_state = optimiser.update(gradients, opt_state, params)
-            return (optax.apply_updates(params, updates), opt_state), loss
+            params = optax.apply_updates(params, updates)
+            return (params, opt_state), (loss, norm(gradients), norm(params), norm(updates))
 
-        def forward(state: tuple[Any, Any], batch: dict) -> tuple[tuple[Any, Any], jax.Array]:
+        def forward(state: tuple[Any, Any], batch: dict) -> tuple[tuple[Any, Any], Any]:
             images, _ = prepare(batch, job.num_classes)
             return state, model.apply({"params": state[0]}, images)[0]
 

@@ -10,7 +10,7 @@ from vit_jax.data.pipeline import TrainPipeline
 from vit_jax.data.sources import create_source
 from vit_jax.data.tensorflow import import_tensorflow
 
-POLL_SECONDS = 0.02
+POLL_SECONDS, QUIET_POLLS = 0.02, 5
 
 
 class SequentialPipeline(TrainPipeline):
@@ -44,13 +44,21 @@ class LeadingOps:
         return {**record, "image": tf.ensure_shape(pixel, [1, 1, 1])}
 
 
-def wait_for_rest() -> None:
-    """Waits until the threads of this process have stopped working: all buffers are full."""
-    while True:
+def wait_for_rest() -> float:
+    """Waits until the threads of this process have stopped working: all buffers are full.
+
+    Returns:
+        The seconds since they stopped. Rest is several quiet polls in a row, because on a busy
+        machine threads that have work may get no core for a while.
+    """
+    quiet, last_work = 0, time.perf_counter()
+    while quiet < QUIET_POLLS:
         used = time.process_time()
         time.sleep(POLL_SECONDS)
-        if time.process_time() - used < 0.1 * POLL_SECONDS:
-            return
+        quiet += 1
+        if time.process_time() - used > 0.1 * POLL_SECONDS:
+            quiet, last_work = 0, time.perf_counter()
+    return time.perf_counter() - last_work
 
 
 class Contender:
@@ -67,11 +75,11 @@ class Contender:
         pipeline = make(source=source, ops=ops, batch_size=job.batch_size, threads=job.threads)
         self._batches = pipeline.batches()
 
-    def run(self, steps: int) -> None:
-        """Takes `steps` batches and waits for rest."""
+    def run(self, steps: int) -> float:
+        """Takes `steps` batches and waits for rest; returns the seconds it has been at rest."""
         for _ in range(steps):
             next(self._batches)
-        wait_for_rest()
+        return wait_for_rest()
 
     def facts(self) -> dict[str, Any]:
         """Returns the version of TensorFlow."""

@@ -3,7 +3,6 @@
 
 import argparse
 import dataclasses
-import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +84,8 @@ def _check(args: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')}={value} must be at least 1")
 
 
-_progress = functools.partial(print, file=sys.stderr, flush=True)
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _names(text: str) -> list[str]:

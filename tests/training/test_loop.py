@@ -1,8 +1,10 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """What a run prints, keeps, refuses and draws; resuming is tested in `test_resume`."""
 
+import functools
 import json
 
+import jax
 import numpy as np
 import pytest
 import tiny_runs as runs
@@ -50,6 +52,21 @@ def test_says_what_it_does_and_what_comes_next(short_run):
     )
     for text in expected:
         assert text in printed
+
+
+def test_a_run_starts_from_what_another_has_learnt(short_run, tmp_path):
+    source, _, _ = short_run
+    config = runs.tiny_config(
+        **SHORT | {"train__duration": "1 steps", "schedule__warmup": "0 steps"},
+        seed=7,
+        optimiser__learning_rate=1e-9,
+        model__init_from=source,
+    )
+    loop.train(config, tmp_path / "run")
+    learnt = trained.load(source).params
+    after = checkpoint.load(tmp_path / "run", ema=False).params
+    close = functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-7)
+    jax.tree.map(close, after, learnt)
 
 
 def test_keeps_config_pictures_trace_and_events(short_run):

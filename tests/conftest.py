@@ -1,8 +1,13 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
-"""Eight CPU devices, a persistent compilation cache and no network, for every test."""
+"""Eight CPU devices, a persistent compilation cache and the same random inputs in every run."""
 
 import os
 import pathlib
+import zlib
+
+import hypothesis
+import numpy as np
+import pytest
 
 CACHE = pathlib.Path(__file__).parents[1] / ".cache"
 
@@ -15,3 +20,18 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # Halves the time to compile, which is most of the suite's; the programs compute the same.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ["TFDS_DATA_DIR"] = str(CACHE / "tfds")
+
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("same")
+
+
+@pytest.fixture(autouse=True)
+def same_random_inputs(request, monkeypatch):
+    """Every test has random inputs of its own, the same in every run; TEST_SEED=n makes others."""
+    seed = zlib.crc32(f"{os.environ.get('TEST_SEED', 0)} {request.node.nodeid}".encode())
+    default_rng = np.random.default_rng
+    monkeypatch.setattr(
+        np.random, "default_rng", lambda own=None: default_rng(seed if own is None else own)
+    )
+    if hasattr(request.module, "RNG"):
+        monkeypatch.setattr(request.module, "RNG", default_rng(seed))

@@ -11,7 +11,7 @@ from scipy import stats
 from vit_jax.data.mixing import MixingConfig, mix
 from vit_jax.errors import UserError
 
-RNG = np.random.default_rng()
+RNG = np.random.default_rng(0)
 B, H, W, CLASSES = 6, 10, 14, 5
 LABELS = RNG.integers(0, CLASSES, B)
 ONE_HOT = np.eye(CLASSES, dtype=np.float32)[LABELS]

@@ -17,7 +17,7 @@ from vit_jax.data.tensorflow import import_tensorflow
 from vit_jax.errors import UserError
 
 tf = import_tensorflow()
-RNG = np.random.default_rng()
+RNG = np.random.default_rng(0)
 
 unit = st.floats(0.001, 1)
 side = st.integers(1, 500)
@@ -278,3 +278,8 @@ def test_value_range_and_the_default():
     ours = parse("decode(1)|value_range(-1, 1)").device(batch)
     np.testing.assert_allclose(ours, batch / 127.5 - 1, atol=1e-6)
     np.testing.assert_allclose(parse("decode(1)").device(batch), batch / 255, atol=1e-7)
+
+
+def test_only_the_crop_right_behind_decode_is_fused_with_it():
+    ops = parse("decode|inception_crop(8)|inception_crop(4)")
+    assert [op.name for op in ops.host_ops] == ["decode|inception_crop", "inception_crop"]

@@ -12,7 +12,7 @@ from vit_jax.data.ops import geometry, pixels
 from vit_jax.data.tensorflow import import_tensorflow
 
 tf = import_tensorflow()
-RNG = np.random.default_rng()
+RNG = np.random.default_rng(0)
 
 
 def noise(height=23, width=31, channels=3):

@@ -10,7 +10,7 @@ from vit_jax.data.ops.policies import TRANSFORMS
 from vit_jax.data.tensorflow import import_tensorflow
 
 tf = import_tensorflow()
-RNG = np.random.default_rng()
+RNG = np.random.default_rng(0)
 
 # name -> strengths at levels 0, 0.5, 0.9 and 1 with a positive sign, as published.
 STANDARD = {

@@ -92,8 +92,9 @@ class Ops:
             if op.on_device:
                 continue
             text = f"{op.name}/{sum(text.split('/')[0] == op.name for _, text in steps)}"
-            if isinstance(op, InceptionCrop) and len(steps) == 1:
-                steps = [(DecodeInceptionCrop(steps[0][0], op), text)]  # type: ignore[arg-type]
+            before = steps[-1][0] if steps else None
+            if isinstance(op, InceptionCrop) and isinstance(before, Decode):
+                steps = [(DecodeInceptionCrop(before, op), text)]
             else:
                 steps.append((op, text))
         return tuple(steps)

@@ -18,8 +18,6 @@ from vit_jax import cli
 from vit_jax.data.sources import create_source
 from vit_jax.training import trained
 
-COMMANDS = ("train", "evaluate", "predict", "models", "bench", "doctor")
-
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
@@ -31,7 +29,7 @@ def workdir(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
@@ -49,7 +47,7 @@ def test_help_imports_nothing_heavy():
         "print('imported:', heavy)"
     )
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert all(command in output.stdout for command in COMMANDS)
+    assert all(command in output.stdout for command in cli.COMMANDS)
     assert "imported: set()" in output.stdout, output.stderr
 
 

@@ -1,9 +1,10 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
-"""The arguments of `vit-jax bench`, what they refuse, and which benchmark they mean."""
+"""`vit-jax bench`: its arguments, what they refuse, and which benchmark they mean."""
 
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vit_jax.errors import UserError
@@ -11,7 +12,8 @@ from vit_jax.errors import UserError
 if TYPE_CHECKING:
     from vit_jax.benchmark.peers import ModelJob
 
-EXAMPLES = """examples:
+DESCRIPTION = "Time models and the input pipeline."
+EXAMPLE = """
   vit-jax bench vit_small_patch16_224 --batch-size=8
   vit-jax bench vit_small_patch16_224 --against=timm,big_vision --peer-path=DIR
   vit-jax bench vit_small_patch16_224 --startup --rounds=3
@@ -19,8 +21,7 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `vit-jax bench`. Imports nothing slow: every `vit-jax` runs it."""
-    parser.epilog = EXAMPLES
+    """Adds the arguments of the command."""
     add = parser.add_argument
     add("models", nargs="*", metavar="MODEL", help="names that `vit-jax models` lists")
     add("--input", metavar="SOURCE", help="time the input pipeline on folder:PATH or tfds:NAME")
@@ -59,7 +60,7 @@ def _add_input_arguments(group: Any) -> None:
     add("--threads", type=int, default=0, metavar="N", help="0 (default): one a CPU core")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, _: Sequence[str]) -> None:
     """Runs the benchmark the arguments mean, prints its tables and writes its JSON."""
     _check(args)
     benchmark = _run_input if args.input else _run_startup if args.startup else _run_models
@@ -68,7 +69,6 @@ def run(args: argparse.Namespace) -> int:
         from vit_jax.benchmark import report
 
         report.write_json(args.json, sys.argv[1:], kind, records)
-    return 0
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -4,15 +4,21 @@
 import dataclasses
 import json
 import os
+import pathlib
+import tempfile
 from typing import Any
 
+import jax
+import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from vit_jax import config as config_lib
 from vit_jax.data import ops as ops_lib
+from vit_jax.errors import UserError
 from vit_jax.models import create_model
-from vit_jax.training import checkpoint
+from vit_jax.parallel.sharding import named_leaves
+from vit_jax.training import checkpoint, state, workdir
 
 
 def build_model(config: ConfigDict, num_classes: int, ops: ops_lib.Ops) -> nn.Module:
@@ -84,3 +90,81 @@ def load(path: str | os.PathLike) -> Trained:
         class_names=(*names, *unnamed),
         config=config,
     )
+
+
+def save(
+    folder: str | os.PathLike,
+    *,
+    params: Any,
+    config: ConfigDict,
+    class_names: tuple[str, ...],
+    ops: ops_lib.Ops,
+    model_state: Any = None,
+    step: int = 0,
+    metrics: dict[str, float] | None = None,
+) -> None:
+    """Writes parameters as a workdir with one checkpoint, which `load` reads; in one process.
+
+    `folder` appears whole or not at all.
+
+    Args:
+        folder: where it goes; must not exist.
+        params: arrays, scanned if `config` says so.
+        config: what `load` builds the model from.
+        class_names: of the outputs; may be fewer than `config.model.num_classes`.
+        ops: the preprocessing of evaluation.
+        model_state: the model's other collections.
+        step: the number the checkpoint gets.
+        metrics: known of these parameters.
+
+    Raises:
+        UserError: the folder exists, or the parameters are not those of the configured model.
+    """
+    target = pathlib.Path(folder).absolute()
+    check_new(target)
+    metadata = describe(config, class_names, ops)
+    model = build_model(config, metadata["num_classes"], ops)
+    _check_params(params, state.abstract_params(model, (*ops.image_size, ops.channels)))
+    whole = state.TrainState(
+        step=jax.numpy.int32(step),
+        examples_seen=jax.numpy.zeros((2,), jax.numpy.uint32),
+        params=params,
+        model_state=model_state or {},
+        opt_state=(),
+        ema_params=None,
+        rng=jax.random.key_data(jax.random.key(config.seed)),
+        nonfinite_steps=jax.numpy.int32(0),
+        nonfinite_streak=jax.numpy.int32(0),
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as draft:
+        run = pathlib.Path(draft) / target.name
+        run.mkdir()
+        config_lib.save(config, run / workdir.CONFIG)
+        with checkpoint.Checkpointer(run / checkpoint.FOLDER) as checkpointer:
+            checkpointer.save(whole, metadata, metrics)
+        run.rename(target)
+
+
+def check_new(folder: str | os.PathLike) -> None:
+    """Refuses a folder that exists; asked early, it spares the work that would go into it."""
+    if os.path.lexists(folder):
+        raise UserError(f"{os.fspath(folder)} exists already; choose another folder")
+
+
+def _check_params(params: Any, expected: Any) -> None:
+    """Refuses parameters that the configured model would not take."""
+    given, wanted = (
+        {
+            path: f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+            for path, leaf in named_leaves(tree)
+        }
+        for tree in (params, expected)
+    )
+    wrong = sorted(p for p in given.keys() | wanted.keys() if given.get(p) != wanted.get(p))
+    if wrong:
+        raise UserError(
+            f"the parameters are not those of the configured model: {wrong[0]} is "
+            f"{given.get(wrong[0], 'absent')}, the model's is {wanted.get(wrong[0], 'absent')} "
+            f"({len(wrong)} arrays differ)"
+        )

@@ -39,7 +39,7 @@ class AttentionPool(nn.Module):
         probe = self.param("probe", xavier_uniform, (1, width), self.param_dtype)
         q = linear(heads, name="q")(probe.astype(self.dtype))
         kv = linear(heads, stacked=(2,), name="kv")(x)
-        q = jnp.broadcast_to(q, (len(x), *q.shape))
+        q = jnp.broadcast_to(q, (x.shape[0], *q.shape))
         y = dot_product_attention(
             q, kv[..., 0, :, :], kv[..., 1, :, :], return_weights=return_weights
         )

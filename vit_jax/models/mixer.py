@@ -96,7 +96,7 @@ class Mixer(nn.Module):
                 f"{math.prod(s.grid)} patches of image_size={s.image_size}, which have a weight "
                 "for each patch; create the model with the image_size you feed"
             )
-        x = x.reshape(len(x), -1, s.width)
+        x = x.reshape(x.shape[0], -1, s.width)
         found = {"stem": x} if features else {}
         rates = linear_drop_path(s.drop_path, s.depth)
         stack = Stack((functools.partial(Block, s),), s.depth, rates, s.scan, s.remat)

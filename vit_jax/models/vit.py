@@ -188,11 +188,11 @@ class ViT(nn.Module):
         )
         x = embed(images)
         positions = self._positions(x.shape[1], x.shape[2])
-        x = x.reshape(len(x), -1, s.width)
+        x = x.reshape(x.shape[0], -1, s.width)
         if not s.positions_of_prefix:
             x = x + positions
         prefix = self._prefix()
-        x = jnp.concatenate([jnp.broadcast_to(prefix, (len(x), *prefix.shape)), x], axis=1)
+        x = jnp.concatenate([jnp.broadcast_to(prefix, (x.shape[0], *prefix.shape)), x], axis=1)
         if s.positions_of_prefix:
             x = x + positions
         return LayerNorm(s.norm_eps, name="pre_norm", **s.dtypes)(x) if s.pre_norm else x

@@ -1,0 +1,309 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""The runs of a study: each in a process of its own, so that none can end the others.
+
+A study makes `Run`s, refuses mistakes with `check`, and takes one `Outcome` after another from
+`run_all`. What is known of a run lies in its folder, so the same study started again repeats
+nothing: what has ended stays, what was interrupted goes on, what failed is tried again. Started
+twice at once on one folder (one a GPU, say), two studies share the runs between them.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vit_jax import config as config_lib
+from vit_jax.errors import UserError
+from vit_jax.training import sinks, workdir
+
+RECORD, OUTPUT = "study.json", "output.txt"
+
+# What a run can be. The first two have ended: they would end the same way again.
+FINISHED, DIVERGED = "finished", "diverged"
+NEW, INTERRUPTED, FAILED, ELSEWHERE = "new", "interrupted", "failed", "runs elsewhere"
+ENDED = (FINISHED, DIVERGED)
+
+_PREEMPTED = 75  # the exit status of a run that was stopped and has saved
+_POLL_SECONDS = 0.5
+
+Say = Callable[[str], None]
+
+
+class StoppedError(Exception):
+    """The study was asked to stop (SIGTERM); the run that was going on has saved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One `vit-jax train`.
+
+    Attributes:
+        name: what tables and progress lines call it.
+        folder: its workdir.
+        recipe: "FILE[:ARGS]".
+        overrides: "--config.section.field=value" each.
+        labels: what tells it from the study's other runs, like {"seed": "0"}.
+    """
+
+    name: str
+    folder: pathlib.Path
+    recipe: str
+    overrides: tuple[str, ...] = ()
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def config(self) -> ConfigDict:
+        """The validated configuration; raises UserError, naming the run."""
+        try:
+            config = config_lib.load(self.recipe, self.overrides)
+            config_lib.validate(config)
+        except UserError as error:
+            raise UserError(f"{self.name}: {error}") from None
+        return config
+
+    def command(self) -> list[str]:
+        """Returns the command that starts it, or goes on with it."""
+        start = [sys.executable, "-m", "vit_jax", "train"]
+        return [*start, f"--config={self.recipe}", f"--workdir={self.folder}", *self.overrides]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How far a run has come.
+
+    Attributes:
+        run: which.
+        state: FINISHED, DIVERGED, NEW, INTERRUPTED, FAILED or ELSEWHERE.
+        results: "train", "validation", "test" -> the last line of metrics of that split.
+        seconds: of all its starts together.
+        reason: why it failed, in one line.
+    """
+
+    run: Run
+    state: str
+    results: Mapping[str, Mapping[str, Any]]
+    seconds: float = 0.0
+    reason: str = ""
+
+    def metric(self, split: str, name: str) -> float | None:
+        """Returns a number after the last step; None if the run did not end well or lacks it."""
+        if self.state != FINISHED:
+            return None
+        return self.results.get(split, {}).get(name)
+
+
+def check(runs: Sequence[Run]) -> None:
+    """Raises UserError for a mistake in any configuration, or if a folder holds another run."""
+    for run in runs:
+        workdir.check(run.folder, run.config)
+
+
+def results(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
+    """Returns split -> its last line in the metrics file of a run; {} before the first line."""
+    path = pathlib.Path(folder) / "metrics.jsonl"
+    lines = sinks.read_lines(path) if path.exists() else []
+    return {line["split"]: line for line in lines}
+
+
+def inspect(run: Run) -> Outcome:
+    """Says how far a run has come, by what lies in its folder."""
+    record = _read_record(run)
+    outcome = functools.partial(
+        Outcome, run, results=results(run.folder), seconds=record.get("seconds", 0.0)
+    )
+    with _locked(run.folder) as lock:
+        if lock is None:
+            return outcome(ELSEWHERE)
+    status = record.get("status")
+    same = record.get("config") == json.loads(config_lib.to_json(run.config))
+    if same and status == 0:
+        return outcome(FINISHED)
+    if same and _has_diverged(run):
+        return outcome(DIVERGED, reason=record.get("reason", ""))
+    if status not in (None, 0, _PREEMPTED):
+        return outcome(FAILED, reason=record.get("reason", ""))
+    return outcome(INTERRUPTED if record else NEW)
+
+
+def run_all(runs: Sequence[Run], say: Say = print) -> Iterator[Outcome]:
+    """Yields the outcome of every run, one after the other; trains those that have not ended.
+
+    Args:
+        runs: in the order to take them.
+        say: gets a line when a run starts, is evaluated and ends.
+
+    Raises:
+        StoppedError: SIGTERM came; the run that was going on was stopped the same way.
+    """
+    with _stopped_by_sigterm():
+        for number, run in enumerate(runs, 1):
+            head = f"[{number}/{len(runs)}] {run.name}"
+            outcome = inspect(run)
+            if outcome.state in (*ENDED, ELSEWHERE):
+                say(f"{head}: {outcome.state}")
+            else:
+                say(f"{head}: {'goes on' if outcome.state == INTERRUPTED else 'starts'}")
+                outcome = execute(run, functools.partial(_say_after, say, head))
+            yield outcome
+
+
+def _say_after(say: Say, head: str, text: str) -> None:
+    say(f"{head}: {text}")
+
+
+def execute(run: Run, say: Say = print) -> Outcome:
+    """Starts or continues one run in its own process and waits for its end.
+
+    What it prints goes to `output.txt` in its folder. A KeyboardInterrupt or StoppedError stops it
+    by SIGTERM, so that it saves, and goes on upwards.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with _locked(run.folder) as lock:
+        if lock is None:
+            return inspect(run)
+        before = _read_record(run).get("seconds", 0.0)
+        _write_record(run, None, before)
+        started, output = time.monotonic(), run.folder / OUTPUT
+        start = output.stat().st_size if output.exists() else 0
+        with output.open("ab") as file:
+            process = subprocess.Popen(
+                run.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us: the run is to save
+                pass_fds=(lock,),  # held as long as the run lives, even if we do not
+            )
+        try:
+            _watch(process, run, say)
+        finally:
+            _stop(process)
+            reason = "" if process.returncode in (0, _PREEMPTED) else _last_words(output, start)
+            seconds = before + time.monotonic() - started
+            _write_record(run, process.returncode, seconds, reason)
+    outcome = inspect(run)
+    say(_describe(outcome))
+    return outcome
+
+
+def _watch(process: subprocess.Popen, run: Run, say: Say) -> None:
+    """Says every evaluation; returns when the process has ended."""
+    metric, said = run.config.checkpoint.best_metric, _validation_step(run)
+    while process.poll() is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL_SECONDS)
+        step = _validation_step(run)
+        if step > said:
+            said = step
+            say(f"step {step}, validation {metric} {_number(results(run.folder), metric)}")
+
+
+def _validation_step(run: Run) -> int:
+    return results(run.folder).get("validation", {}).get("step", -1)
+
+
+def _number(found: Mapping[str, Mapping[str, Any]], metric: str) -> str:
+    value = found.get("validation", {}).get(metric)
+    return "unknown" if value is None else f"{value:.4f}"
+
+
+def _describe(outcome: Outcome) -> str:
+    taken = f"{outcome.state} after {outcome.seconds:.0f} s"
+    if outcome.state == FINISHED:
+        metric = outcome.run.config.checkpoint.best_metric
+        return f"{taken}, validation {metric} {_number(outcome.results, metric)}"
+    return f"{taken}: {outcome.reason}" if outcome.reason else taken
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Ends a process that still runs: it may save; a second interrupt kills it."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _last_words(output: pathlib.Path, start: int) -> str:
+    """Returns the error a run ended with, or the last line it printed."""
+    with output.open("rb") as file:
+        file.seek(start)
+        lines = file.read().decode("utf-8", "replace").split("\n")
+    lines = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in lines if line.startswith("vit-jax: error: ")]
+    last = (errors or lines or ["it printed nothing"])[-1]
+    return last.removeprefix("vit-jax: error: ")
+
+
+def _has_diverged(run: Run) -> bool:
+    """By its record: the steps without a finite gradient reached the limit."""
+    streak = results(run.folder).get("train", {}).get("nonfinite_streak", 0)
+    return streak > 0 and streak >= run.config.train.max_nonfinite_steps
+
+
+def _read_record(run: Run) -> dict[str, Any]:
+    try:
+        return json.loads((run.folder / RECORD).read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+
+
+def _write_record(run: Run, status: int | None, seconds: float, reason: str = "") -> None:
+    """Writes what was asked for and how it ended, at once or not at all."""
+    record = {
+        "status": status,
+        "seconds": round(seconds, 1),
+        "reason": reason,
+        "config": json.loads(config_lib.to_json(run.config)),
+    }
+    partial = run.folder / f"{RECORD}.partial"
+    partial.write_text(json.dumps(record, indent=2) + "\n")
+    partial.replace(run.folder / RECORD)
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[int | None]:
+    """Holds the folder of a run: yields a file descriptor, or None if another process holds it."""
+    if not folder.exists():
+        yield -1
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Turns SIGTERM into StoppedError inside."""
+
+    def stop(*_: Any) -> None:
+        raise StoppedError("stopped; the same command goes on")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

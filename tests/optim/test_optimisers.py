@@ -56,10 +56,10 @@ def settings(name="sgd", **fields):
     return config
 
 
-def train(config, params=PARAMS, grads=GRADS):
+def train(config, params=PARAMS, grads=GRADS, freeze_steps=0):
     """Returns the parameters after a step a gradient, and the optimiser's last state."""
     schedule = create_schedule(config, 100, 0, 0)
-    optimiser = create_optimiser(config, schedule, jax.eval_shape(lambda: params))
+    optimiser = create_optimiser(config, schedule, jax.eval_shape(lambda: params), freeze_steps)
     state = jax.jit(optimiser.init)(params)
 
     @jax.jit
@@ -270,6 +270,48 @@ def test_frozen_gradients_do_not_count_in_the_norm_that_clips():
     np.testing.assert_allclose(params["head"]["kernel"], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("freeze_steps", [1, 2])
+def test_what_is_frozen_for_a_while_starts_afresh_when_it_thaws(freeze_steps):
+    """AdamW in float64: its moments, their bias correction and decay begin at the thaw; the norm
+    that clips counts what trains."""
+    config = settings(
+        "adamw", weight_decay=0.3, clip_norm=1.0, options={"eps": 1e-3}, freeze=("block.*", "p.*")
+    )
+    found = by_path(train(config, freeze_steps=freeze_steps)[0])
+    grads = [by_path(grad) for grad in GRADS]
+    late = by_path(parameters.match(PARAMS, config.optimiser.freeze))
+    memories = {path: {} for path in late}
+    weights = {path: w.astype(np.float64) for path, w in by_path(PARAMS).items()}
+    for step, grad in enumerate(grads):
+        moving = [path for path in weights if step >= freeze_steps or not late[path]]
+        norm = np.sqrt(sum(np.sum(grad[path].astype(np.float64) ** 2) for path in moving))
+        for path in moving:
+            w, t = weights[path], step + 1 - (freeze_steps if late[path] else 0)
+            direction = adam_direction(grad[path] / norm, memories[path], t, eps=1e-3)
+            decay = 0.3 if path.endswith("kernel") else 0.0
+            weights[path] = w - RATE * (direction + decay * w)
+    for path, expected in weights.items():
+        np.testing.assert_allclose(found[path], expected, rtol=3e-5, atol=3e-6, err_msg=path)
+
+
+@pytest.mark.parametrize("name", OPTIMISERS.names())
+def test_while_frozen_neither_parameters_nor_their_moments_move(name):
+    config = settings(name, weight_decay=0.1, clip_norm=1.0, freeze=("block.*",))
+    shapes = jax.eval_shape(lambda: PARAMS)
+    optimiser = create_optimiser(config, lambda step: RATE, shapes, STEPS)
+    start = optimiser.init(PARAMS)
+    params, state = train(config, freeze_steps=STEPS)
+    for path, value in by_path(params).items():
+        assert (value == by_path(PARAMS)[path]).all() == path.startswith("block")
+    before, after = by_path(start), by_path(state)
+    moments = [path for path in before if "block" in path]
+    assert moments
+    for path in moments:
+        np.testing.assert_array_equal(after[path], before[path])
+    thawed = by_path(train(config, freeze_steps=STEPS, grads=[*GRADS, GRADS[0]])[0])
+    assert all((value != by_path(PARAMS)[path]).any() for path, value in thawed.items())
+
+
 def test_layer_decay_and_multipliers_scale_the_whole_step():
     options = {"momentum": 0.0}
     config = settings(
@@ -285,19 +327,21 @@ def test_layer_decay_and_multipliers_scale_the_whole_step():
         )
 
 
+@pytest.mark.parametrize("freeze_steps", [0, 1])
 @pytest.mark.parametrize("name", OPTIMISERS.names())
-def test_scanned_models_take_the_steps_of_unrolled_ones(name):
+def test_scanned_models_take_the_steps_of_unrolled_ones(name, freeze_steps):
     options = {"adafactor": {"min_dim_size_to_factor": 8, "clipping_threshold": 1.0}}.get(name, {})
     config = settings(
         name,
         weight_decay=0.1,
         clip_norm=1.0,
         layer_decay=0.6,
-        freeze=("pos_embed",),
+        freeze=("pos_embed", "block.*/bias"),
         options=options,
     )
-    unrolled, _ = train(config)
-    scanned, _ = train(config, stack_layers(PARAMS), [stack_layers(grad) for grad in GRADS])
+    unrolled, _ = train(config, freeze_steps=freeze_steps)
+    grads = [stack_layers(grad) for grad in GRADS]
+    scanned, _ = train(config, stack_layers(PARAMS), grads, freeze_steps)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6),
         unstack_layers(scanned),

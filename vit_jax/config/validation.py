@@ -51,6 +51,8 @@ RANGES: dict[str, Range] = {
     "optimiser.weight_decay": _NOT_NEGATIVE,
     "optimiser.clip_norm": _NOT_NEGATIVE,
     "optimiser.layer_decay": _FACTOR,
+    "adapters.rank": _COUNT_OR_OFF,
+    "adapters.scale": _POSITIVE,
     "schedule.end_fraction": _SHARE,
     "schedule.timescale_steps": _COUNT,
     "train.batch_size": _COUNT,
@@ -102,10 +104,11 @@ def validate(config: ConfigDict) -> None:
 def _check_durations(config: ConfigDict) -> None:
     """Every duration parses, is positive where it must be, and the phases fit into the run."""
     total, unit = _run_length(config)
-    for path in ("evaluation.every", "checkpoint.every"):
+    for path in ("evaluation.every", "checkpoint.every", "optimiser.freeze_for"):
         text = get_field(config, path)
         if text and not parse_duration(text, field=path)[0]:
-            raise UserError(f"{path}: {text!r} is no interval; write '1 epochs', or '' for the end")
+            never = "for ever" if path == "optimiser.freeze_for" else "for the end"
+            raise UserError(f"{path}: {text!r} is no interval; write '1 epochs', or '' {never}")
     phases = Fraction(0)
     for path in ("schedule.warmup", "schedule.cooldown"):
         phase, phase_unit = parse_duration(get_field(config, path), field=path)
@@ -151,6 +154,13 @@ def _check_contradictions(config: ConfigDict) -> None:
         ),
         "checkpoint.best_mode is 'max' but checkpoint.best_metric is 'loss'; set it to 'min'": (
             checkpoint.best_metric == "loss" and checkpoint.best_mode == "max"
+        ),
+        "optimiser.freeze_for is set but optimiser.freeze names nothing; name what to freeze, like "
+        "'(?!head/).*', or leave it empty": (
+            config.optimiser.freeze_for and not config.optimiser.freeze
+        ),
+        "adapters.rank is set but adapters.patterns names nothing; set it to '.*/attn/.*/kernel'": (
+            config.adapters.rank and not config.adapters.patterns
         ),
         f"schedule.end_fraction has no effect with {schedule.name!r} and no cool-down; "
         "set schedule.cooldown='10%', or schedule.end_fraction=0": (
@@ -227,6 +237,8 @@ def _check_optimisation(config: ConfigDict) -> None:
     for name in ("decay_patterns", "freeze"):
         for pattern in settings[name]:
             check_pattern(pattern, field=f"optimiser.{name}")
+    for pattern in config.adapters.patterns:
+        check_pattern(pattern, field="adapters.patterns")
     for pair in settings.multipliers:
         if not (isinstance(pair, tuple) and len(pair) == 2 and _is_factor(pair[1])):
             raise UserError(

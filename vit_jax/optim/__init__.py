@@ -1,9 +1,10 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """From a config to an optax transformation and a schedule.
 
-The order of the chain is: clip the gradients by their global norm -> the optimiser's direction with
-decoupled weight decay -> layer-wise and per-pattern factors -> the schedule's learning rate and the
-sign. So the factors scale the decay too, as a learning rate of one's own would.
+The order of the chain is: drop the gradients of what is frozen -> clip the others by their global
+norm -> the optimiser's direction with decoupled weight decay -> layer-wise and per-pattern factors
+-> the schedule's learning rate and the sign. So the factors scale the decay too, as a learning rate
+of one's own would.
 """
 
 from typing import Any
@@ -20,40 +21,66 @@ __all__ = ["OPTIMISERS", "SCHEDULES", "create_optimiser", "create_schedule", "pa
 
 
 def create_optimiser(
-    config: ConfigDict, schedule: optax.Schedule, params: Any
+    config: ConfigDict, schedule: optax.Schedule, params: Any, freeze_steps: int = 0
 ) -> optax.GradientTransformation:
     """Returns the chain that `config.optimiser` describes.
 
-    Frozen parameters get zero updates, have no optimiser state and do not count in the norm that
-    clips. `update` needs the parameters.
+    What is frozen gets zero updates and does not count in the norm that clips. What never trains
+    has no optimiser state; what trains late has one that stays as it is until then, its count of
+    steps included (`parameters.phases`). `update` needs the parameters.
 
     Args:
         config: the whole configuration.
         schedule: step -> learning rate, see `create_schedule`.
         params: the parameters, or ShapeDtypeStructs of them; only names and shapes are read.
+        freeze_steps: how many steps `optimiser.freeze` holds; 0: for ever.
 
     Raises:
         UserError: an unknown optimiser or option, or a pattern that matches no parameter.
     """
     settings = config.optimiser
-    optimiser = OPTIMISERS.get(settings.name)
-    optimiser.check_options(settings.options)
+    OPTIMISERS.get(settings.name).check_options(settings.options)
     _check_patterns(settings, params)
-    frozen = parameters.match(params, settings.freeze)
-    trained = jax.tree.map(lambda f, p: optax.MaskedNode() if f else p, frozen, params)
-
-    direction = optimiser.build(_weight_decay(settings), **settings.options)
-    if not optimiser.elementwise:
-        direction = layer_by_layer(direction, trained)
-    if settings.clip_norm:
-        direction = optax.chain(optax.clip_by_global_norm(settings.clip_norm), direction)
-    if settings.freeze:
-        labels = jax.tree.map(lambda f: "frozen" if f else "trained", frozen)
-        kinds = {"trained": direction, "frozen": optax.set_to_zero()}
-        direction = optax.partition(kinds, labels)
+    phases = parameters.phases(params, settings.freeze, late=freeze_steps > 0)
     return optax.chain(
-        direction, _scale(_factors(settings, params)), optax.scale_by_learning_rate(schedule)
+        _clipped_directions(settings, params, phases, freeze_steps),
+        _scale(_factors(settings, params)),
+        optax.scale_by_learning_rate(schedule),
     )
+
+
+def _clipped_directions(
+    settings: ConfigDict, params: Any, phases: Any, freeze_steps: int
+) -> optax.GradientTransformation:
+    """Returns what turns gradients into directions, of each parameter in its phase."""
+    clip = optax.clip_by_global_norm(settings.clip_norm) if settings.clip_norm else optax.identity()
+    found = set(jax.tree.leaves(phases))
+    if found == {parameters.TRAINED}:
+        return optax.chain(clip, _directions(settings, params))
+
+    def thaws(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+        return optax.conditionally_mask(inner, lambda step: step >= freeze_steps)
+
+    def directions(phase: str) -> optax.GradientTransformation:
+        masked = optax.MaskedNode()
+        own = jax.tree.map(lambda p, leaf: leaf if p == phase else masked, phases, params)
+        return _directions(settings, own)
+
+    frozen = {parameters.FROZEN: optax.set_to_zero()}
+    gates = {parameters.TRAINED: optax.identity(), parameters.LATE: thaws(optax.identity())}
+    moves = {phase: directions(phase) for phase in gates if phase in found}
+    if parameters.LATE in moves:
+        moves[parameters.LATE] = thaws(moves[parameters.LATE])
+    return optax.chain(
+        optax.partition(gates | frozen, phases), clip, optax.partition(moves | frozen, phases)
+    )
+
+
+def _directions(settings: ConfigDict, params: Any) -> optax.GradientTransformation:
+    """Returns the optimiser itself, for parameters of which only shapes and names are read."""
+    optimiser = OPTIMISERS.get(settings.name)
+    built = optimiser.build(_weight_decay(settings), **settings.options)
+    return built if optimiser.elementwise else layer_by_layer(built, params)
 
 
 def _check_patterns(settings: ConfigDict, params: Any) -> None:

@@ -18,7 +18,14 @@ from vit_jax.registry import near_misses
 
 Tree = Any
 
-_AHEAD = re.compile(r"patch_embed|pre_norm|pos_embed|.*_tokens?")
+TRAINED, LATE, FROZEN = "trained", "late", "frozen"
+"""When a parameter trains: from the first step, once it is no longer frozen, never."""
+
+ADAPTERS = "adapters"
+"""The top-level subtree of low-rank adapters, named inside as the kernels they add to."""
+
+_HEAD = re.compile(r"head\w*/.*")
+_AHEAD = re.compile(r"stem|patch_embed|pre_norm|pos_embed|.*_tokens?")
 """Top-level names ahead of the blocks: layer 0."""
 
 _PLACE = re.compile(r"(?:stage_(\d+)/)?(?:block_(\d+)|(blocks)(?:/(even|odd))?|(merge))(?:/|$)")
@@ -67,11 +74,35 @@ def _scan_hint(pattern: str, known: Sequence[str]) -> str:
     return ""
 
 
+def is_head(path: str) -> bool:
+    """Returns whether a parameter belongs to a classifier."""
+    return bool(_HEAD.fullmatch(path))
+
+
+def phases(params: Tree, freeze: Iterable[str], *, late: bool = False) -> Tree:
+    """Returns a tree of `TRAINED`, `LATE` and `FROZEN`.
+
+    Args:
+        params: with a subtree `ADAPTERS`, all beside it but the head never trains.
+        freeze: patterns of what is frozen.
+        late: whether that is only for a while.
+    """
+    adapted = ADAPTERS in params
+
+    def phase(path: str, frozen: bool) -> str:
+        if adapted and not path.startswith(f"{ADAPTERS}/") and not is_head(path):
+            return FROZEN
+        return (LATE if late else FROZEN) if frozen else TRAINED
+
+    return jax.tree.map(phase, paths(params), match(params, freeze))
+
+
 def layer_ids(params: Tree) -> tuple[Tree, int]:
     """Numbers the parameters by layer, from the names that every model keeps to.
 
     What is ahead of the blocks is layer 0; block i, counted over stages, is layer i + 1; `merge`
-    has the layer of the block it leads into; everything behind the blocks is layer L + 1.
+    has the layer of the block it leads into; everything behind the blocks is layer L + 1. An
+    adapter has the layer of its kernel.
 
     Returns:
         A tree of ints, for scanned parameters int arrays `[n]` along their leading axis; and L, the
@@ -81,7 +112,7 @@ def layer_ids(params: Tree) -> tuple[Tree, int]:
     starts, num_layers = _stage_starts([(_text(path), leaf.shape) for path, leaf in leaves])
 
     def number(path: Any, leaf: Any) -> Any:
-        text = _text(path)
+        text = _text(path).removeprefix(f"{ADAPTERS}/")
         place = _PLACE.match(text)
         if not place:
             return 0 if _AHEAD.fullmatch(text.split("/")[0]) else num_layers + 1
@@ -140,7 +171,7 @@ def scanned_groups(params: Tree) -> Tree:
     """Returns, a leaf, the path of the scanned subtree it belongs to ('stage_0/blocks'), or ''."""
 
     def group(path: str) -> str:
-        found = re.match(r"((?:stage_\d+/)?blocks)/", path)
+        found = re.match(rf"((?:{ADAPTERS}/)?(?:stage_\d+/)?blocks)/", path)
         return found[1] if found else ""
 
     return jax.tree.map(group, paths(params))

@@ -24,7 +24,7 @@ from vit_jax.objectives import create_objective
 from vit_jax.optim import create_optimiser, create_schedule
 from vit_jax.parallel import sharding
 from vit_jax.planning import devices, flops
-from vit_jax.training import metrics, state, step, trained
+from vit_jax.training import adapters, metrics, state, step, trained
 from vit_jax.training.compilation import compile_together
 from vit_jax.weights import transfer
 
@@ -81,11 +81,15 @@ def open_data(config: ConfigDict, mesh: Mesh) -> Data:
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """The durations of a config in optimiser steps; an `every` of the whole run means its end."""
+    """The durations of a config in optimiser steps; an `every` of the whole run means its end.
+
+    `freeze` is 0 where what is frozen stays so, or nothing is.
+    """
 
     total: int
     warmup: int
     cooldown: int
+    freeze: int
     evaluate_every: int
     checkpoint_every: int
 
@@ -104,10 +108,17 @@ def resolve_steps(config: ConfigDict, train_examples: int) -> Steps:
 
     total = steps(config.train.duration, "train.duration")
     evaluate, checkpoint = config.evaluation.every, config.checkpoint.every
+    freeze = config.optimiser.freeze_for
+    freeze_steps = steps(freeze, "optimiser.freeze_for", total) if freeze else 0
+    if freeze_steps >= total:
+        raise UserError(
+            f"optimiser.freeze_for={freeze!r} lasts to the end of the run; write '' for ever"
+        )
     return Steps(
         total=total,
         warmup=steps(config.schedule.warmup, "schedule.warmup", total),
         cooldown=steps(config.schedule.cooldown, "schedule.cooldown", total),
+        freeze=freeze_steps,
         evaluate_every=steps(evaluate, "evaluation.every", total) if evaluate else total,
         checkpoint_every=steps(checkpoint, "checkpoint.every", total) if checkpoint else total,
     )
@@ -145,11 +156,12 @@ def build(config: ConfigDict, data: Data, steps: Steps, mesh: Mesh) -> Program:
             f"model.num_classes={num_classes} is less than the {len(data.class_names)} classes of "
             "the data; write 0 to take theirs"
         )
-    model = trained.build_model(config, num_classes, data.eval_ops)
+    model = adapters.transform(trained.build_model(config, num_classes, data.eval_ops), config)
     image_shape = (*train_ops.image_size, train_ops.channels)
     objective = create_objective(config, num_classes)
     schedule = create_schedule(config, steps.total, steps.warmup, steps.cooldown)
-    optimiser = create_optimiser(config, schedule, state.abstract_params(model, image_shape))
+    params = state.abstract_params(model, image_shape)
+    optimiser = create_optimiser(config, schedule, params, steps.freeze)
     mixing = MixingConfig(**config.mixing.to_dict())
     train_step = step.make_train_step(
         model,
@@ -208,8 +220,9 @@ def create_state(
     )
     if not config.model.init_from:
         return fresh, None
-    params, report = transfer.transfer(trained.load(config.model.init_from).params, fresh.params)
-    return state.with_params(fresh, params), report
+    own, beside = adapters.split(fresh.params)
+    params, report = transfer.transfer(trained.load(config.model.init_from).params, own)
+    return state.with_params(fresh, {**params, **beside}), report
 
 
 def compile_step(program: Program, mesh: Mesh) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ from vit_jax.data import ops as ops_lib
 from vit_jax.errors import UserError
 from vit_jax.models import create_model
 from vit_jax.parallel.sharding import named_leaves
-from vit_jax.training import checkpoint, state, workdir
+from vit_jax.training import adapters, checkpoint, state, workdir
 
 
 def build_model(config: ConfigDict, num_classes: int, ops: ops_lib.Ops) -> nn.Module:
@@ -52,7 +52,7 @@ class Trained:
     Attributes:
         step: the step it was saved after.
         model: the module.
-        params: numpy arrays; the averaged ones if the run evaluated these.
+        params: numpy arrays; the averaged ones if the run evaluated these; adapters are merged.
         model_state: the module's other collections.
         ops: the preprocessing it was evaluated with.
         class_names: of its outputs; numbers where outputs have no name.
@@ -84,7 +84,7 @@ def load(path: str | os.PathLike) -> Trained:
     return Trained(
         step=saved.step,
         model=build_model(config, num_classes, ops),
-        params=saved.params,
+        params=adapters.merge(saved.params, config.adapters.scale),
         model_state=saved.model_state,
         ops=ops,
         class_names=(*names, *unnamed),

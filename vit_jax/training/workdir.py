@@ -28,10 +28,12 @@ FIXED = (
     "optimiser.name",
     "optimiser.options.",
     "optimiser.freeze",
+    "optimiser.freeze_for",
     "optimiser.clip_norm",
     "optimiser.decay_patterns",
     "optimiser.layer_decay",
     "optimiser.multipliers",
+    "adapters.",
     "train.batch_size",
     "train.ema_decay",
 )
@@ -59,6 +61,14 @@ def check(folder: str | os.PathLike, config: ConfigDict) -> None:
                 f"{folder} holds a run with {field}={before!r}, not {now!r}; "
                 "choose another --workdir, or the old value to go on"
             )
+
+
+def create(folder: str | os.PathLike) -> None:
+    """Makes the folder of a run; raises UserError if that cannot be."""
+    try:
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={folder} cannot be made: {error.strerror}") from None
 
 
 def show_changes(differences: list[tuple[str, Any, Any]]) -> str:

@@ -11,8 +11,7 @@ Accuracy:  ours, size=tiny, --config.train.duration='3 epochs', two CPU cores, t
            the full length: not run
 """
 
-from vit_jax.config import default_config, parse_arg
-from vit_jax.errors import UserError
+from vit_jax.config import check_choice, default_config, parse_arg
 
 # A model, and the overrides that give it its shape: small, or else tiny.
 MODELS = {
@@ -53,10 +52,8 @@ MODELS = {
 def get_config(arg=None):
     """Returns the configuration; arguments: model, size, data."""
     arg = parse_arg(arg, model="vit", size="small", data="tfds:cifar10")
-    if arg.model not in MODELS:
-        raise UserError(f"model {arg.model!r} is none of {', '.join(MODELS)}")
-    if arg.size not in ("small", "tiny"):
-        raise UserError(f"size {arg.size!r} is neither small nor tiny")
+    check_choice("model", arg.model, MODELS)
+    check_choice("size", arg.size, ("small", "tiny"))
     config = default_config()
     config.model.name, shape = MODELS[arg.model]
     config.model.overrides = shape(arg.size == "small")

@@ -8,12 +8,13 @@ Accuracy:  ours: 98.61 % of the 360 test pictures with each of the seeds 0, 1 an
            on 2026-11-22; chosen on the validation part alone
 """
 
-from vit_jax.config import default_config, parse_arg
+from vit_jax.config import check_choice, default_config, parse_arg
 
 
 def get_config(arg=None):
     """Returns the configuration; argument: split (final or choose)."""
     arg = parse_arg(arg, split="final")
+    check_choice("split", arg.split, ("final", "choose"))
     config = default_config()
     config.model.name = "vit_tiny_patch16_224"
     config.model.overrides = {

@@ -5,9 +5,11 @@ Command:   vit-jax train --config=configs/swin_i1k.py:model=swin_tiny_patch4_win
 Data:      tfds:imagenet2012 as ArrayRecord, or data=folder:PATH with train/ and val/
 Hardware:  written for 8 accelerators of 32 GB and more
 Accuracy:  ours: not run. Paper: T 81.3 %, S 83.0 %, B 83.5 %
+           (L, and sizes over 224, come from ImageNet-22k and fine-tuning there: not this recipe)
 """
 
-from vit_jax.config import default_config, parse_arg
+from vit_jax.config import check_choice, default_config, parse_arg
+from vit_jax.models import list_models, model_info
 
 # Stochastic depth of the paper by variant.
 DROP_PATH = {"tiny": 0.2, "small": 0.3, "base": 0.5, "large": 0.2}
@@ -16,11 +18,12 @@ DROP_PATH = {"tiny": 0.2, "small": 0.3, "base": 0.5, "large": 0.2}
 def get_config(arg=None):
     """Returns the configuration; arguments: model, data."""
     arg = parse_arg(arg, model="swin_tiny_patch4_window7_224", data="tfds:imagenet2012")
+    info = model_info(arg.model)
+    check_choice("model", info.name, list_models("swin_*_224"))
     config = default_config()
-    config.model.name = arg.model
+    config.model.name = info.name
     config.model.dtype = "bfloat16"
-    size = arg.model.split("_")[1]
-    config.model.overrides = {"drop_path": DROP_PATH.get(size, 0.2)}
+    config.model.overrides = {"drop_path": DROP_PATH[info.name.split("_")[1]]}
 
     config.data.source = arg.data
     config.data.train_split = "train"

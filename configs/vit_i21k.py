@@ -9,9 +9,10 @@ Hardware:  written for a TPU v3-32 slice or larger
 Accuracy:  ours: not run. Paper, B/16 fine-tuned on ImageNet-1k at 384 px: 85.49 %
 """
 
-from vit_jax.config import default_config, parse_arg
+from vit_jax.config import check_choice, default_config, parse_arg
+from vit_jax.models import list_models, model_info
 
-# RandAugment (layers, magnitude) and mixup alpha by model.
+# RandAugment (layers, magnitude) and mixup alpha by model (Figure 4); others as L/16.
 AUGMENTATION = {
     "vit_tiny_patch16_224": (None, 0.0),
     "vit_small_patch32_224": (None, 0.0),
@@ -25,8 +26,10 @@ AUGMENTATION = {
 def get_config(arg=None):
     """Returns the configuration; arguments: model, data."""
     arg = parse_arg(arg, model="vit_base_patch16_224", data="folder:imagenet21k")
+    info = model_info(arg.model)
+    check_choice("model", info.name, list_models("vit_*_224"))
     config = default_config()
-    config.model.name = arg.model
+    config.model.name = info.name
     config.model.dtype = "bfloat16"
     config.model.overrides = {"pool": "gap", "head_bias": -10.0}
 
@@ -34,7 +37,7 @@ def get_config(arg=None):
     config.data.train_split = "train"
     config.data.validation_split = "validation"
     config.data.test_split = ""
-    randaugment, config.mixing.mixup_alpha = AUGMENTATION.get(arg.model, ((2, 15), 0.5))
+    randaugment, config.mixing.mixup_alpha = AUGMENTATION.get(info.name, ((2, 15), 0.5))
     ops = ["decode", "inception_crop(224)", "flip"]
     ops += [f"randaugment{randaugment}"] if randaugment else []
     config.data.train_ops = "|".join([*ops, "value_range(-1, 1)"])

@@ -4,7 +4,7 @@
 import pytest
 
 from vit_jax.errors import UserError
-from vit_jax.registry import Registry, near_misses
+from vit_jax.registry import Registry, listing, near_misses
 
 
 @pytest.fixture
@@ -59,3 +59,13 @@ def test_near_misses_are_at_most_three_and_none_for_strangers():
     known = [f"vit_{size}" for size in ("small", "base", "large", "huge", "giant")]
     assert near_misses("qqqqqq", known) == ""
     assert 1 <= near_misses("vit_bas", known).count("'") // 2 <= 3
+
+
+def test_a_name_cut_short_is_completed():
+    known = ["vit_small_patch16_224", "vit_base_patch16_224"]
+    assert near_misses("vit_smal", known) == "; did you mean 'vit_small_patch16_224'?"
+
+
+def test_a_long_listing_says_how_many_it_leaves_out():
+    assert listing("cab") == "a, b, c"
+    assert listing("cab", most=2) == "a, b and 1 more"

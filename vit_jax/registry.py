@@ -13,8 +13,18 @@ T = TypeVar("T")
 
 def near_misses(name: str, known: Iterable[str]) -> str:
     """Returns `"; did you mean 'a' or 'b'?"` for the names closest to `name`, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if not close and len(name) >= 3:
+        close = [k for k in known if k.startswith(name)][:3]
     return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def listing(known: Iterable[str], most: int = 20) -> str:
+    """Returns the sorted names in one line, and how many were left out."""
+    names = sorted(known)
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 class Registry(Generic[T]):
@@ -47,7 +57,7 @@ class Registry(Generic[T]):
         name = self._aliases.get(name, name)
         if name not in self._objects:
             known = [*self._objects, *self._aliases]
-            hint = near_misses(name, known) or f"; known: {', '.join(sorted(self._objects)[:20])}"
+            hint = near_misses(name, known) or f"; known: {listing(self._objects)}"
             raise UserError(f"unknown {self.kind} {name!r}{hint}")
         return name
 

@@ -7,7 +7,7 @@ import inspect
 import pathlib
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +17,7 @@ from ml_collections.config_flags.tuple_parser import TupleParser
 
 from vit_jax.config.schema import FIELDS, OPEN_FIELDS, get_field, lock
 from vit_jax.errors import UserError
-from vit_jax.registry import near_misses
+from vit_jax.registry import listing, near_misses
 
 _OVERRIDE = re.compile(r"--?config\.([^=]+)=(.*)", re.DOTALL)
 _MISSING_KEY = re.compile(r"""(?:Key "|')(\w+)["']""")
@@ -228,3 +228,11 @@ def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
             raise UserError(f"recipe argument {name!r} has no value; write {name}={defaults[name]}")
         values[name] = parse_value(text if equals else "true", defaults[name], field=name)
     return ConfigDict(values).lock()
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raises UserError, with the near misses, if a recipe's argument is none of `choices`."""
+    choices = list(choices)
+    if value not in choices:
+        hint = near_misses(value, choices) or f"; known: {listing(choices)}"
+        raise UserError(f"unknown {name} {value!r}{hint}")

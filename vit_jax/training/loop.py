@@ -95,7 +95,7 @@ def _announce(config: ConfigDict, folder: Any, recipe: Any, progress: Progress) 
         if differences:
             progress.say(f"{title}\n{workdir.show_changes(differences)}")
     if jax.process_index() == 0:
-        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        workdir.create(folder)
         config_lib.save(config, pathlib.Path(folder) / workdir.CONFIG)
 
 

@@ -1,25 +1,26 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
-"""Loss and accuracy over a split: every example once, on any number of processes and devices."""
+"""Loss, accuracy and calibration over a split: every example once, on any processes and devices."""
 
 import collections
 import contextlib
+import dataclasses
+import functools
 import math
 import os
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, Protocol
 
 import jax
 import numpy as np
-from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from vit_jax.data.ops import Ops
-from vit_jax.data.pipeline import EvalPipeline
+from vit_jax.data.pipeline import EvalPipeline, HostOps
 from vit_jax.data.prefetch import prefetch
 from vit_jax.data.sources import Source, create_source
 from vit_jax.errors import UserError
-from vit_jax.objectives import create_objective
+from vit_jax.evaluation import ensemble, labels, views
+from vit_jax.objectives import create_objective, metrics
 from vit_jax.parallel import sharding
 from vit_jax.parallel.mesh import create_mesh
 from vit_jax.training import trained
@@ -31,7 +32,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def eval_pipeline(
-    source: Source, ops: Ops, config: ConfigDict, mesh: Mesh, batch_size: int
+    source: Source, ops: HostOps, config: ConfigDict, mesh: Mesh, batch_size: int
 ) -> EvalPipeline:
     """Returns this process's share of the batches of a split."""
     return EvalPipeline(
@@ -45,6 +46,42 @@ def eval_pipeline(
     )
 
 
+class Batches(Protocol):
+    """What is measured: an `EvalPipeline`, or several in step."""
+
+    @property
+    def batch_size(self) -> int:
+        """Returns the number of rows over all processes."""
+
+    def batches(self) -> Iterator[dict[str, Any]]:
+        """Yields {"image", "label", "mask"} of this process, equally often on every process."""
+
+
+def each_batch(
+    step: Callable[[dict[str, Any]], Any], pipeline: Batches, mesh: Mesh
+) -> Generator[Any, None, None]:
+    """Yields `step(batch)` on the host; the device always has further batches to work on.
+
+    Args:
+        step: compiled; its results are the same on all processes.
+        pipeline: whose "image", "label" and "mask" become global arrays.
+        mesh: where these go.
+    """
+
+    def transfer(batch: dict[str, Any]) -> dict[str, Any]:
+        needed = {name: batch[name] for name in ("image", "label", "mask")}
+        return sharding.put_batch(needed, mesh, pipeline.batch_size)
+
+    in_flight: collections.deque[Any] = collections.deque()
+    with contextlib.closing(prefetch(pipeline.batches(), transfer, 2)) as batches:
+        for batch in batches:
+            in_flight.append(step(batch))
+            if len(in_flight) > STEPS_IN_FLIGHT:
+                yield jax.device_get(in_flight.popleft())
+        while in_flight:
+            yield jax.device_get(in_flight.popleft())
+
+
 class Evaluator:
     """Measures parameters on a split.
 
@@ -55,7 +92,7 @@ class Evaluator:
         mesh: where batches go.
     """
 
-    def __init__(self, model: nn.Module, objective: Any, ops: Ops, mesh: Mesh):
+    def __init__(self, model: Any, objective: Any, ops: Any, mesh: Mesh):
         self._step = jax.jit(make_eval_step(model, objective, device_ops=ops.device))
         self._mesh = mesh
         self._compiled: dict[int, Any] = {}  # by batch size
@@ -64,7 +101,7 @@ class Evaluator:
         self,
         params: Any,
         model_state: Any,
-        pipeline: EvalPipeline,
+        pipeline: Batches,
         stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, float] | None:
         """Returns the means over all examples, and their number.
@@ -76,93 +113,148 @@ class Evaluator:
             stop: asked after every batch, by every process.
 
         Returns:
-            {"loss", "accuracy", "top5", ..., "examples"}, or None if `stop` said so.
+            {"loss", "examples"} and the objective's metrics, of a classification "accuracy",
+            "top5", "mean_class_accuracy" and "calibration_error"; or None if `stop` said so.
         """
-        totals: dict[str, float] = {}
-        with contextlib.closing(self._sums(params, model_state, pipeline)) as sums:
+        totals: dict[str, Any] = {}
+
+        def step(batch: dict[str, Any]) -> dict[str, jax.Array]:
+            compiled = self._compiled.get(pipeline.batch_size)
+            if compiled is None:
+                compiled = compile_together(self._step, params, model_state, batch)
+                self._compiled[pipeline.batch_size] = compiled
+            return compiled(params, model_state, batch)
+
+        with contextlib.closing(each_batch(step, pipeline, self._mesh)) as sums:
             for of_batch in sums:
                 for name, value in of_batch.items():
-                    totals[name] = totals.get(name, 0.0) + float(value)
+                    totals[name] = totals.get(name, 0.0) + np.asarray(value, np.float64)
                 if stop():
                     return None
-        examples = round(totals.pop("examples"))
-        means = {name: total / examples if examples else math.nan for name, total in totals.items()}
-        return {**means, "examples": examples}
-
-    def _sums(
-        self, params: Any, model_state: Any, pipeline: EvalPipeline
-    ) -> Generator[dict[str, Any], None, None]:
-        """Yields the sums of each batch; the device always has further batches to work on."""
-
-        def transfer(batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-            needed = {name: batch[name] for name in ("image", "label", "mask")}
-            return sharding.put_batch(needed, self._mesh, pipeline.batch_size)
-
-        in_flight: collections.deque[dict[str, jax.Array]] = collections.deque()
-        with contextlib.closing(prefetch(pipeline.batches(), transfer, 2)) as batches:
-            for batch in batches:
-                step = self._compiled.get(pipeline.batch_size)
-                if step is None:
-                    step = compile_together(self._step, params, model_state, batch)
-                    self._compiled[pipeline.batch_size] = step
-                in_flight.append(step(params, model_state, batch))
-                if len(in_flight) > STEPS_IN_FLIGHT:
-                    yield jax.device_get(in_flight.popleft())
-            while in_flight:
-                yield jax.device_get(in_flight.popleft())
+        examples = round(float(totals.pop("examples")))
+        means = {name: total / (examples or math.nan) for name, total in totals.items()}
+        return {**metrics.summarise(means), "examples": examples}
 
 
-def evaluate_checkpoint(
-    path: str | os.PathLike,
-    *,
-    split: str = "test",
-    source: str | None = None,
-    data_dir: str | None = None,
-    batch_size: int | None = None,
-) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Question:
+    """On what, and how, models are measured.
+
+    Attributes:
+        split: "train", "validation" or "test", as the run's config names them, or an expression of
+            the source like "train+test"; always seen with the preprocessing of evaluation.
+        source: other data; "" for the run's.
+        data_dir: where prepared data sets lie; "" for where the run had them.
+        batch_size: over all devices; 0 for the run's, rounded up to the devices there are.
+        labels: what the labels mean, see `labels`; "" to match the names of the classes.
+        views: test-time augmentation, see `views`.
+    """
+
+    split: str = "test"
+    source: str = ""
+    data_dir: str = ""
+    batch_size: int = 0
+    labels: str = ""
+    views: tuple[str, ...] = ()
+
+    def open(self, config: ConfigDict) -> Source:
+        """Returns the data, where nothing is said that of a run; UserError if it has none."""
+        data = open_split(config, self.split, self.source, self.data_dir)
+        if data is None:
+            raise UserError(f"the run has no {self.split} split; choose another --split")
+        return data
+
+
+def evaluate_checkpoint(path: str | os.PathLike, **question: Any) -> dict[str, Any]:
     """Measures a checkpoint on a split of the data it was trained on, or of other data.
 
     Args:
         path: a workdir or one step of it; nothing else of the run is needed.
-        split: "train", "validation" or "test", as the run's config names them; always seen with the
-            preprocessing of evaluation.
-        source: other data, with the same classes; by default the run's.
-        data_dir: where prepared data sets lie; by default where the run had them.
-        batch_size: over all devices; by default the run's, rounded up to the devices there are.
+        question: fields of `Question`.
 
     Returns:
-        {"step", "split", "loss", "accuracy", "top5", "examples"}.
+        {"step", "split", "loss", "accuracy", "top5", ..., "examples"}, see `evaluate`.
 
     Raises:
         UserError: no usable checkpoint, no such data, other classes.
     """
     use_cache()
     run = trained.load(path)
-    config = run.config
-    mesh = create_mesh({"data": -1})
-    data = open_split(config, split, source, data_dir)
-    if data is None:
-        raise UserError(f"the run has no {split} split; choose another --split")
-    if data.class_names != run.class_names[: len(data.class_names)]:
-        raise UserError(
-            f"the data has the classes {_some(data.class_names)}, "
-            f"the model {_some(run.class_names)}; they must be the same"
-        )
+    result = evaluate([run], Question(**question))
+    return {"step": run.step, "split": question.get("split", "test"), **result}
+
+
+def evaluate(
+    runs: Sequence[trained.Trained], question: Question, weights: Sequence[float] = ()
+) -> dict[str, Any]:
+    """Measures the average of the probabilities that models give.
+
+    Args:
+        runs: one model or several, of one kind of objective.
+        question: on what; the first run's data where nothing is said.
+        weights: of the models; () for equal ones.
+
+    Returns:
+        What `Evaluator` returns, and "standard_error": of the accuracy, from the number of examples
+        alone. With `imagenet_real` labels neither a loss nor a mean over classes, which are not
+        defined where an example has several.
+    """
+    config = runs[0].config
+    data, mesh = question.open(config), create_mesh({"data": -1})
+    maps, outputs = zip(
+        *(labels.resolve(question.labels, data, run.class_names) for run in runs), strict=True
+    )
+    inputs = views.Inputs([views.Views(run.ops, question.views) for run in runs])
+    shares = np.asarray(weights or [1.0] * len(runs))
+    model = ensemble.Ensemble(
+        models=tuple(run.model for run in runs),
+        inputs=inputs.of_model,
+        outputs=outputs,
+        weights=tuple(map(float, shares / shares.sum())),
+        average=ensemble.averaging(runs),
+    )
+    objective = create_objective(_plain(config), maps[0].num_classes)
     with jax.set_mesh(mesh):
-        size = batch_size or evaluation_batch_size(config, mesh)
-        pipeline = eval_pipeline(data, run.ops, config, mesh, size)
-        objective = create_objective(config, len(run.class_names))
-        params, model_state = place((run.params, run.model_state), mesh)
-        result = Evaluator(run.model, objective, run.ops, mesh)(params, model_state, pipeline)
+        size = question.batch_size or evaluation_batch_size(config, mesh)
+        pipelines = [eval_pipeline(data, v, config, mesh, size) for v in inputs.distinct]
+        params, states = zip(
+            *(place((run.params, run.model_state), mesh) for run in runs), strict=True
+        )
+        evaluator = Evaluator(model, objective, inputs, mesh)
+        result = evaluator(params, {"states": states}, _InStep(pipelines, maps[0]))
     assert result is not None
-    return {"step": run.step, "split": split, **result}
+    if maps[0].right:
+        result = {k: v for k, v in result.items() if k not in ("loss", "mean_class_accuracy")}
+    accuracy, examples = result["accuracy"], result["examples"]
+    return {**result, "standard_error": math.sqrt(accuracy * (1 - accuracy) / max(examples, 1))}
+
+
+class _InStep:
+    """Several pipelines over one source as one, whose image is a tuple; with labels mapped."""
+
+    def __init__(self, pipelines: Sequence[EvalPipeline], labels: labels.LabelMap):
+        self._pipelines, self._labels = pipelines, labels
+        self.batch_size = pipelines[0].batch_size
+
+    def batches(self) -> Iterator[dict[str, Any]]:
+        for parts in zip(*(pipeline.batches() for pipeline in self._pipelines), strict=True):
+            mask = functools.reduce(np.minimum, [part["mask"] for part in parts])
+            images = tuple(part["image"] for part in parts)
+            yield {**self._labels({**parts[0], "mask": mask}), "image": images}
+
+
+def _plain(config: ConfigDict) -> ConfigDict:
+    """Returns the config without what an objective does in training alone, sized by its classes."""
+    config = ConfigDict(config)
+    config.objective.label_smoothing, config.objective.class_weights = 0.0, ()
+    return config
 
 
 def open_split(
-    config: ConfigDict, split: str, source: str | None = None, data_dir: str | None = None
+    config: ConfigDict, split: str, source: str = "", data_dir: str = ""
 ) -> Source | None:
-    """Returns the source of a split; None if the config has none."""
-    part = config.data[f"{split}_split"]
+    """Returns the source of a split, or of an expression of splits; None if the config has none."""
+    part = config.data[f"{split}_split"] if split in SPLITS else split
     if not part:
         return None
     folder = data_dir or config.data.data_dir or None
@@ -184,7 +276,3 @@ def place(tree: Any, mesh: Mesh) -> Any:
         return jax.make_array_from_callback(array.shape, where, lambda index: array[index])
 
     return jax.tree.map(put, tree, sharding.shardings(tree, mesh))
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:5]) + (f", ... ({len(names)})" if len(names) > 5 else "")

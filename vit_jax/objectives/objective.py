@@ -41,7 +41,8 @@ class Objective(Protocol):
             train: whether dropout is on; off, the loss is the one to report.
 
         Returns:
-            A float32 scalar, and the pair of metrics (name -> float32 scalar) and new model state.
+            A float32 scalar, and the pair of metrics (name -> float32 scalar; outside training also
+            vectors that `metrics.summarise` makes scalars of) and new model state.
         """
 
 

@@ -12,6 +12,7 @@ import optax
 from ml_collections import ConfigDict
 
 from vit_jax.errors import UserError
+from vit_jax.objectives import metrics as metrics_lib
 from vit_jax.objectives.objective import OBJECTIVES, Apply
 
 CrossEntropy = Callable[[jax.Array, jax.Array], jax.Array]
@@ -33,12 +34,14 @@ class Classification:
         num_classes: C.
         label_smoothing: share of the target spread over all classes.
         class_weights: one a class; () for none.
+        link: from logits to probabilities, [B, C] to [B, C].
     """
 
     cross_entropy: CrossEntropy
     num_classes: int
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] = ()
+    link: Callable[[jax.Array], jax.Array] = jax.nn.softmax
 
     def __post_init__(self) -> None:
         smoothing, weights = self.label_smoothing, self.class_weights
@@ -68,7 +71,7 @@ class Classification:
         """See `objective.Objective.loss`.
 
         Metrics: `accuracy`, the share of examples whose highest logit is at their highest label;
-        in evaluation also `top5`, the share whose highest label is among the five highest logits.
+        in evaluation all that `metrics.measure` returns.
         """
         logits, model_state = apply(params, model_state, batch["image"], train, key)
         logits, labels = logits.astype(jnp.float32), self._one_hot(batch["label"])
@@ -76,10 +79,11 @@ class Classification:
         mask = jnp.ones(len(logits)) if mask is None else mask.astype(jnp.float32)
 
         losses = self._train_losses(logits, labels) if train else self.cross_entropy(logits, labels)
-        metrics = {"accuracy": _mean(_in_top(logits, labels, 1), mask)}
-        if not train:
-            metrics["top5"] = _mean(_in_top(logits, labels, 5), mask)
-        return _mean(losses, mask), (metrics, model_state)
+        if train:
+            metrics = {"accuracy": metrics_lib.mean(metrics_lib.in_top(logits, labels, 1), mask)}
+        else:
+            metrics = metrics_lib.measure(logits, self.link(logits), labels, mask)
+        return metrics_lib.mean(losses, mask), (metrics, model_state)
 
     def _one_hot(self, labels: jax.Array) -> jax.Array:
         """[B] or [B, C] to float32 [B, C]."""
@@ -95,17 +99,6 @@ class Classification:
         return losses * (labels @ jnp.asarray(self.class_weights, jnp.float32))
 
 
-def _mean(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """The mean of the values whose mask is 1, whatever the others are; 0 if there are none."""
-    return jnp.where(mask > 0, values, 0.0).sum() / jnp.maximum(mask.sum(), 1.0)
-
-
-def _in_top(logits: jax.Array, labels: jax.Array, count: int) -> jax.Array:
-    """Whether the highest label is among the `count` highest logits, [B] of 0.0 and 1.0."""
-    _, best = jax.lax.top_k(logits, min(count, logits.shape[-1]))
-    return (best == labels.argmax(-1, keepdims=True)).any(-1).astype(jnp.float32)
-
-
 def softmax_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     """`-sum_c target_c log softmax(logits)_c`, [B, C] twice to [B]."""
     return optax.softmax_cross_entropy(logits, targets)
@@ -116,7 +109,7 @@ def sigmoid_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return optax.sigmoid_binary_cross_entropy(logits, targets).sum(-1)
 
 
-def _register(name: str, cross_entropy: CrossEntropy) -> None:
+def _register(name: str, cross_entropy: CrossEntropy, link: Callable) -> None:
     def create(config: ConfigDict, num_classes: int) -> Classification:
         settings = config.objective
         return Classification(
@@ -124,10 +117,11 @@ def _register(name: str, cross_entropy: CrossEntropy) -> None:
             num_classes,
             settings.label_smoothing,
             tuple(float(weight) for weight in settings.class_weights),
+            link,
         )
 
     OBJECTIVES.register(name)(create)
 
 
-_register("softmax_cross_entropy", softmax_cross_entropy)
-_register("sigmoid_cross_entropy", sigmoid_cross_entropy)
+_register("softmax_cross_entropy", softmax_cross_entropy, jax.nn.softmax)
+_register("sigmoid_cross_entropy", sigmoid_cross_entropy, jax.nn.sigmoid)

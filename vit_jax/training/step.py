@@ -123,8 +123,8 @@ def make_eval_step(
 ) -> Callable[[Any, Any, Batch], Metrics]:
     """Returns `eval_step(params, model_state, batch) -> sums` over the examples whose mask is 1.
 
-    `sums` has `examples`, `loss` and the objective's metrics, float32 scalars: added up over the
-    batches of a split and divided by `examples` they are means over the split.
+    `sums` has `examples`, `loss` and the objective's metrics, float32 scalars and vectors: added up
+    over the batches of a split and divided by `examples` they are means over the split.
     """
     apply = make_apply(model)
 

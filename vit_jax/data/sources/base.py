@@ -47,6 +47,10 @@ class Source(abc.ABC):
         """Returns what to call a record in a message, without reading it."""
         return f"record {index}"
 
+    def file_name(self, index: int) -> str:
+        """Returns what the record's file was called where it comes from, or its `name`."""
+        return self.name(index)
+
     def read(self, index: "tf.Tensor") -> "dict[str, tf.Tensor]":
         """Returns the record at an int64 scalar as graph ops: `{"image", "label"}`."""
         tf = import_tensorflow()

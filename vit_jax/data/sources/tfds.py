@@ -85,6 +85,8 @@ class TfdsSource(Source):
             {key: features[key] for key in (self._image_key, self._label_key)}
         )
         self._decoders = {self._image_key: tfds.decode.SkipDecoding()}
+        file_name = {key: feature for key, feature in features.items() if key == "file_name"}
+        self._file_name = tfds.features.FeaturesDict(file_name) if file_name else None
         try:
             self._records = builder.as_data_source(
                 split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
@@ -109,6 +111,12 @@ class TfdsSource(Source):
     def name(self, index: int) -> str:
         """Returns the data set, the split and the number of a record."""
         return f"{self._label_prefix}[{index}]"
+
+    def file_name(self, index: int) -> str:
+        """Returns the feature "file_name", which ImageNet has; reads the record."""
+        if self._file_name is None:
+            return self.name(index)
+        return self._file_name.deserialize_example_np(self._records[index])["file_name"].decode()
 
     def fetch(self, indices: "tf.Tensor") -> "dict[str, tf.Tensor]":
         """Returns serialised examples, string `[n]`."""

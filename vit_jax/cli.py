@@ -17,6 +17,7 @@ USER_ERROR, INTERRUPTED = 2, 130
 # Name -> what it does; each is a module of `vit_jax.commands`.
 COMMANDS = {
     "train": "Train a model by a recipe; the same command again goes on where it stopped.",
+    "sweep": "Train a grid of settings and compare them in one table.",
     "evaluate": "Measure a trained model on a part of its data.",
     "predict": "Name what is on images.",
     "models": "List the models: parameters, forward GFLOPs (one multiply-add is two), input size.",

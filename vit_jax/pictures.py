@@ -1,9 +1,10 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """Pictures of a run, drawn from its metrics file and from arrays: no display, no device."""
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -60,6 +61,41 @@ def _curve(axes: Any, lines: Sequence[dict[str, Any]], name: str) -> None:
     axes.set(title=name.replace("_", " "), xlabel="step")
     if axes.has_data():
         axes.legend()
+
+
+def settings(
+    points: Mapping[str, Sequence[tuple[str, float]]], metric: str, path: str | os.PathLike
+) -> pathlib.Path:
+    """Draws a metric over the values of each field that was swept: a dot a run, a line of means.
+
+    Args:
+        points: field -> (value as written, metric) of every run, in any order.
+        metric: the name of the vertical axis.
+        path: where the PNG goes.
+
+    Returns:
+        `path`.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(3.6 * len(points), 3.2), layout="constrained")
+        panels = figure.subplots(1, len(points), squeeze=False, sharey=True)[0]
+        for axes, (field, pairs) in zip(panels, points.items(), strict=True):
+            axes.set(xlabel=field)
+            _dots(axes, pairs)
+        panels[0].set(ylabel=metric)
+        return _save(figure, path)
+
+
+def _dots(axes: Any, pairs: Sequence[tuple[str, float]]) -> None:
+    """Values that are all numbers are ordered, others stand as they come; all equally spaced."""
+    values = list(dict.fromkeys(value for value, _ in pairs))
+    with contextlib.suppress(ValueError):
+        values.sort(key=float)
+    places = {value: place for place, value in enumerate(values)}
+    axes.plot([places[v] for v, _ in pairs], [y for _, y in pairs], "o", color="#4477aa", alpha=0.6)
+    means = [np.mean([y for v, y in pairs if v == value]) for value in values]
+    axes.plot(range(len(values)), means, color="#cc6677", linewidth=1.3)
+    axes.set_xticks(range(len(values)), values)
 
 
 def grid(

@@ -1,19 +1,21 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """Vision transformers and their relatives in JAX."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vit_jax.models import create_model, list_models, model_info
+    from vit_jax.weights import load_weights, save_weights
 
-__all__ = ["create_model", "list_models", "model_info"]
+__all__ = ["create_model", "list_models", "load_weights", "model_info", "save_weights"]
 __version__ = "0.1.0"
+
+_ROOMS = {"load_weights": "vit_jax.weights", "save_weights": "vit_jax.weights"}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the models when first asked for: `vit-jax --help` answers without JAX."""
+    """Imports models and weights when first asked for: `vit-jax --help` answers without JAX."""
     if name in __all__:
-        from vit_jax import models
-
-        return getattr(models, name)
+        return getattr(importlib.import_module(_ROOMS.get(name, "vit_jax.models")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,332 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""Any source of weights to the parameters of a model, and these to the files of other projects."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from vit_jax.errors import UserError
+from vit_jax.layers.stack import stack_layers, unstack_layers
+from vit_jax.models import init_params
+from vit_jax.models.mixer import MixerSpec
+from vit_jax.models.swin import SwinSpec
+from vit_jax.models.vit import ViTSpec
+from vit_jax.registry import near_misses
+from vit_jax.weights import files, hub, hugging_face, mixer, swin, vit
+from vit_jax.weights.names import Layouts, NameMap, Tensors, refuse, some
+from vit_jax.weights.transfer import Report, transfer
+
+# Type of a spec -> layout -> the map of a spec's tensors in it. The first of equals is found first.
+LAYOUTS: dict[type, Layouts] = {
+    ViTSpec: vit.LAYOUTS,
+    SwinSpec: swin.LAYOUTS,
+    MixerSpec: mixer.LAYOUTS,
+}
+FOLDER = "transformers"  # the layout that is a folder
+# Ending -> the layouts such a file may have, the usual one first.
+ENDINGS = {".safetensors": ("timm", "official"), ".npz": ("vision_transformer", "big_vision")}
+
+Say = Callable[[str], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What a source turned out to hold.
+
+    Attributes:
+        tensors: under the names they were found, or None for a checkpoint of ours.
+        trained: `vit_jax.training.trained.Trained` of a checkpoint of ours, or None.
+        path: where they lie on this machine.
+        class_names: in the order of the head's outputs; () where they are not known.
+    """
+
+    tensors: dict[str, np.ndarray] | None
+    trained: Any
+    path: pathlib.Path
+    class_names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """Parameters of a model.
+
+    Attributes:
+        params: numpy arrays, scanned if the model is.
+        layout: whose names the source had; "" for a checkpoint of ours.
+        report: what became of every tensor.
+    """
+
+    params: dict[str, Any]
+    layout: str
+    report: Report
+
+
+@dataclasses.dataclass(frozen=True)
+class Allowances:
+    """What may be as it is not in the source.
+
+    Attributes:
+        initialise: patterns of whole paths of ours that start anew.
+        ignore: patterns of whole names of theirs, or paths of ours, that are left out.
+        grid: rows and columns of patches that the source's position table covers, where it is not
+            square and the source does not say.
+    """
+
+    initialise: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    grid: tuple[int, ...] = ()
+
+
+def load_weights(
+    source: str | os.PathLike,
+    model: Any,
+    *,
+    layout: str = "",
+    initialise: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    grid: Sequence[int] = (),
+    seed: int = 0,
+    say: Say = print,
+) -> dict[str, Any]:
+    """Returns the parameters of a model with the weights of a source, fitted to its size.
+
+    Args:
+        source: a file (.safetensors, .npz, .pth), a folder of transformers, a workdir or one step
+            of it, "hf:ORG/NAME" or "timm:NAME".
+        model: from `create_model`; images of three channels.
+        layout: whose names the source has, a key of `LAYOUTS`; "" finds out.
+        initialise: patterns of whole paths of ours that start anew, such as "pool/.*".
+        ignore: patterns of whole names of theirs, or paths of ours, that are left out.
+        grid: rows and columns of patches that the source's position table covers, where that is not
+            a square and a file does not say.
+        seed: of what starts anew.
+        say: is given the report, always; `print` by default.
+
+    Returns:
+        Numpy arrays in the model's `param_dtype`, scanned if the model is.
+
+    Raises:
+        UserError: the source cannot be read, or does not fit the model.
+    """
+    found = open_source(source, say)
+    allowances = Allowances(tuple(initialise), tuple(ignore), tuple(grid))
+    loaded = load(found, model, layout=layout, allowances=allowances, seed=seed)
+    say(f"{source}: {loaded.layout or 'vit_jax'} layout; {loaded.report}")
+    return loaded.params
+
+
+def open_source(source: str | os.PathLike, say: Say = lambda line: None) -> Source:
+    """Reads a source, of which `load_weights` says what it may be."""
+    text = os.fspath(source)
+    path = hub.download(text) if hub.is_name(text) else pathlib.Path(text)
+    if _is_checkpoint(path):
+        from vit_jax.training import trained
+
+        run = trained.load(path)
+        return Source(None, run, path, run.class_names)
+    names = hugging_face.class_names(path) if path.is_dir() else ()
+    return Source(files.read(path, say), None, path, names)
+
+
+def _is_checkpoint(path: pathlib.Path) -> bool:
+    """Whether a path is a workdir of ours, its checkpoints or one step of them."""
+    if not path.is_dir():
+        return False
+    names = {child.name for child in path.iterdir()}
+    return bool({"checkpoints", "state"} & names) or any(name.isdigit() for name in names)
+
+
+def load(
+    source: Source,
+    model: Any,
+    *,
+    layout: str = "",
+    allowances: Allowances = Allowances(),
+    channels: int = 3,
+    seed: int = 0,
+) -> Loaded:
+    """Returns the parameters of a model for images of `channels` with the weights of a source."""
+    template = abstract_params(model, channels)
+    chosen, spec, params, ignore = "", None, None, allowances.ignore
+    if source.tensors is not None:
+        chosen, names = choose_layout(source.tensors, model.spec, template, layout)
+        params, ignore = _renamed(names, source.tensors, template, allowances)
+    elif layout:
+        raise UserError(f"the source is a checkpoint of vit_jax; leave out layout={layout!r}")
+    else:
+        params, spec = source.trained.params, source.trained.model.spec
+    fitted, report = transfer(
+        params,
+        template,
+        model.spec,
+        trained_spec=spec,
+        grid=allowances.grid,
+        initialise=allowances.initialise,
+        ignore=ignore,
+    )
+    return Loaded(_completed(fitted, template, model, channels, seed), chosen, report)
+
+
+def abstract_params(model: Any, channels: int = 3) -> dict[str, Any]:
+    """Returns the parameters of a model, unrolled, as shapes and dtypes."""
+    unrolled = type(model)(dataclasses.replace(model.spec, scan=False))
+    make = functools.partial(init_params, unrolled, channels=channels)
+    return jax.eval_shape(make, jax.random.key(0))
+
+
+def choose_layout(
+    tensors: Tensors, spec: Any, template: Any, layout: str = ""
+) -> tuple[str, NameMap]:
+    """Returns the layout that shares most names with a source, or the one that is asked for.
+
+    Raises:
+        UserError: no such layout, or too few names are known.
+    """
+    if layout:
+        return layout, name_map(spec, layout)
+    paths = list(flatten_dict(template, sep="/"))
+    maps = {name: make(spec) for name, make in LAYOUTS[type(spec)].items()}
+    known = {name: m.keys(paths) & m.canonical(tensors).keys() for name, m in maps.items()}
+    best = max(maps, key=lambda name: len(known[name]) / len(maps[name].keys(paths)))
+    if 2 * len(known[best]) < len(maps[best].keys(paths)):
+        raise UserError(
+            f"the tensors have no layout known for this {_family(spec)} ({', '.join(maps)}): "
+            f"{some(sorted(tensors))}; is it another model, or part of a larger one?"
+        )
+    return best, maps[best]
+
+
+def name_map(spec: Any, layout: str) -> NameMap:
+    """Returns the names of a spec's tensors in a layout; UserError if the family has it not."""
+    maps = LAYOUTS[type(spec)]
+    if layout not in maps:
+        hint = near_misses(layout, maps) or f"; known: {', '.join(maps)}"
+        raise UserError(f"a {_family(spec)} has no layout {layout!r}{hint}")
+    return maps[layout](spec)
+
+
+def _family(spec: Any) -> str:
+    return type(spec).__name__.removesuffix("Spec")
+
+
+def _renamed(
+    names: NameMap, tensors: Tensors, template: Any, allowances: Allowances
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Returns a source's tensors in our names and their sizes, and which of these to leave out.
+
+    Raises:
+        UserError: some are missing or left over, and that is not allowed.
+    """
+    found = names.find(tensors, template)
+    spared = {p for p in allowances.ignore if any(re.fullmatch(p, key) for key in found.unused)}
+    ours = tuple(
+        p for p in allowances.ignore if any(re.fullmatch(p, path) for path in found.params)
+    )
+    for pattern in allowances.ignore:
+        if pattern not in spared and pattern not in ours:
+            raise UserError(f"ignore={pattern!r} matches no tensor that is left over")
+    anew = (*allowances.initialise, r"(head|head_dist|pre_logits)/.*")
+    refuse(
+        [
+            *(f"missing {t}" for t, p in found.missing.items() if not _matches(anew, p)),
+            *found.misfits,
+            *(f"unused {k} {list(s)}" for k, s in found.unused.items() if not _matches(spared, k)),
+        ]
+    )
+    return unflatten_dict(found.params, sep="/"), ours
+
+
+def _matches(patterns: Iterable[str], text: str) -> bool:
+    return any(re.fullmatch(pattern, text) for pattern in patterns)
+
+
+def _completed(fitted: Any, template: Any, model: Any, channels: int, seed: int) -> dict[str, Any]:
+    """Returns parameters whose remaining shapes have become fresh arrays, in the model's dtypes."""
+    flat = flatten_dict(fitted, sep="/")
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in flat.values()):
+        fresh = init_params(model, jax.random.key(seed), channels)
+        new = flatten_dict(unstack_layers(fresh), sep="/")
+        flat = {p: new[p] if isinstance(a, jax.ShapeDtypeStruct) else a for p, a in flat.items()}
+    dtypes = {path: leaf.dtype for path, leaf in flatten_dict(template, sep="/").items()}
+    cast = {path: np.asarray(array).astype(dtypes[path]) for path, array in flat.items()}
+    params = unflatten_dict(cast, sep="/")
+    return stack_layers(params) if model.spec.scan else params
+
+
+def save_weights(
+    params: Mapping[str, Any],
+    model: Any,
+    target: str | os.PathLike,
+    layout: str = "",
+    class_names: Sequence[str] = (),
+) -> None:
+    """Writes parameters as a file or a folder of another project; whole or not at all.
+
+    Args:
+        params: of `model`, scanned or unrolled.
+        target: .safetensors (layout "timm" or "official"), .npz ("vision_transformer" or
+            "big_vision"), or a folder for transformers; must not exist.
+        layout: "" for the first that the ending allows.
+        class_names: go into a folder's config.json.
+
+    Raises:
+        UserError: the target exists, or the layout has no place for the model.
+    """
+    path = pathlib.Path(target)
+    layout = check_layout(path, layout)
+    unrolled = unstack_layers(params)
+    tensors = name_map(model.spec, layout).dump(unrolled)
+    if layout != FOLDER:
+        files.write(tensors, path)
+        return
+    dtype = str(jax.tree.leaves(unrolled)[0].dtype)
+    names = class_names or [f"LABEL_{i}" for i in range(model.spec.num_classes)]
+    config = hugging_face.make_config(model.spec, names, dtype)
+    files.check_new(path)
+    with files.appearing(path) as folder:
+        folder.mkdir()
+        hugging_face.write_config(config, folder)
+        files.write(tensors, folder / files.WEIGHTS[0])
+
+
+def check_layout(target: pathlib.Path, layout: str = "") -> str:
+    """Returns the layout of a target, which its ending must allow; refuses one that exists."""
+    if target.suffix in ENDINGS:
+        files.check_target(target)
+        allowed: tuple[str, ...] = ENDINGS[target.suffix]
+    else:
+        files.check_new(target)
+        allowed = (FOLDER,)
+    if layout and layout not in allowed:
+        raise UserError(
+            f"layout={layout!r} does not go into {target.name!r}; write a .safetensors file for "
+            "timm or official, an .npz file for vision_transformer or big_vision, or a folder for "
+            "transformers"
+        )
+    return layout or allowed[0]
+
+
+def from_timm(state_dict: Mapping[str, np.ndarray], model: Any) -> dict[str, Any]:
+    """Returns the parameters of `model` with timm's values, in its `param_dtype`, scanned if it is.
+
+    Args:
+        state_dict: timm's names to arrays: `{k: v.numpy() for k, v in model.state_dict().items()}`.
+
+    Raises:
+        UserError: tensors are missing, left over or of another shape; the first are listed.
+    """
+    params = name_map(model.spec, "timm").load(state_dict, abstract_params(model))
+    return stack_layers(params) if model.spec.scan else params
+
+
+def to_timm(params: Mapping[str, Any], model: Any) -> dict[str, np.ndarray]:
+    """Returns the parameters of `model`, scanned or not, under timm's names and in its storage."""
+    return name_map(model.spec, "timm").dump(unstack_layers(params))

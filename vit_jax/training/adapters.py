@@ -149,13 +149,13 @@ def merge(params: Params, scale: float) -> dict[str, Any]:
 
 def _merged(path: str, kernel: Any, a: Any, b: Any, scale: float) -> Any:
     subscripts = product(path, kernel.shape, a.shape[-1]).subscripts
-    if isinstance(kernel, np.ndarray):
+    if all(isinstance(array, np.ndarray) for array in (kernel, a, b)):
         delta = np.einsum(subscripts, a.astype(np.float32), b.astype(np.float32))
     else:
         delta = jnp.einsum(
             subscripts, a.astype(jnp.float32), b.astype(jnp.float32), precision="highest"
         )
-    return (kernel.astype(np.float32) + np.float32(scale) * delta).astype(kernel.dtype)
+    return (kernel.astype(np.float32) + scale * delta).astype(kernel.dtype)
 
 
 @dataclasses.dataclass(frozen=True)

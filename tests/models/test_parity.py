@@ -1,5 +1,5 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
-"""ViT and Mixer against timm: stored vectors always, fresh ones where timm is installed."""
+"""ViT, DeiT, hybrids and Mixer against timm: stored vectors always, fresh ones where timm is."""
 
 import pathlib
 
@@ -34,7 +34,7 @@ def _weights(arrays):
 
 def _golden(name):
     with np.load(GOLDEN / f"{name}.npz") as stored:
-        return dict(stored)
+        return {name: stored[name].astype(np.float32) for name in stored}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -43,7 +43,7 @@ def test_agrees_with_stored_vectors_of_timm(name):
     assert max(errors.values()) < LIMIT, errors
 
 
-@pytest.mark.parametrize("name", ["vit_everything", "mixer"])
+@pytest.mark.parametrize("name", ["vit_everything", "mixer", "hybrid_stages"])
 def test_a_scanned_model_takes_the_same_weights(name):
     errors = relative_errors(name, _golden(name), scan=True)
     assert max(errors.values()) < LIMIT, errors

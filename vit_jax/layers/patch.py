@@ -11,15 +11,22 @@ from vit_jax.errors import UserError
 from vit_jax.layers.linear import Initializer, Linear, lecun_normal, zeros
 
 
-def grid_size(height: int, width: int, patch_size: int) -> tuple[int, int]:
-    """Returns the rows and columns of patches; raises UserError where the patch does not divide."""
-    if height % patch_size or width % patch_size:
-        near = [max(round(side / patch_size), 1) * patch_size for side in (height, width)]
+def grid_size(height: int, width: int, patch_size: int, stride: int = 1) -> tuple[int, int]:
+    """Returns the rows and columns of patches of an image, or of a map made of it with a stride.
+
+    Raises:
+        UserError: the patch does not divide the image, or the map (whose sides are rounded up).
+    """
+    rows, columns = -(-height // stride), -(-width // stride)
+    if rows % patch_size or columns % patch_size:
+        pixels = patch_size * stride
+        near = [max(round(side / pixels), 1) * pixels for side in (height, width)]
+        stem = f" on a map of stride {stride}" if stride > 1 else ""
         raise UserError(
-            f"image size {height}x{width} is not divisible by patch_size {patch_size}; "
+            f"image size {height}x{width} is not divisible by patch_size {patch_size}{stem}; "
             f"use for example {near[0]}x{near[1]}"
         )
-    return height // patch_size, width // patch_size
+    return rows // patch_size, columns // patch_size
 
 
 def split_patches(images: jax.Array, patch_size: int) -> jax.Array:

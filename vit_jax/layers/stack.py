@@ -155,7 +155,8 @@ def stack_layers(params: Mapping[str, Any]) -> dict[str, Any]:
     """Returns unrolled parameters in their scanned form, at any nesting.
 
     `block_00`, `block_01`, ... become `blocks` with a leading layer axis, or `blocks/even` and
-    `blocks/odd` inside a `stage_i`. Parameters that are scanned already come back as they are.
+    `blocks/odd` inside a `stage_i`. Parameters that are scanned already come back as they are, and
+    so does a `stem`, whose blocks differ from each other.
     """
     return _stack_layers(params, period=1)
 
@@ -164,7 +165,7 @@ def _stack_layers(params: Mapping[str, Any], period: int) -> dict[str, Any]:
     blocks = sorted(name for name in params if re.fullmatch(r"block_\d+", name))
     stacked = {}
     for name, value in params.items():
-        if isinstance(value, Mapping) and name not in blocks:
+        if isinstance(value, Mapping) and name not in blocks and name != "stem":
             value = _stack_layers(value, 2 if name.startswith("stage_") else 1)
         if name not in blocks:
             stacked[name] = value

@@ -7,12 +7,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vit_jax.models import mixer, swin, vit
+from vit_jax.models import deit, mixer, swin, vit
 from vit_jax.models.catalogue import MODELS, ModelInfo, override
 
 __all__ = [
     "ModelInfo",
     "create_model",
+    "deit",
     "init_params",
     "list_models",
     "mixer",

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from vit_jax.errors import UserError
-from vit_jax.layers.linear import Linear, lecun_normal, zeros
+from vit_jax.layers.linear import lecun_normal
 from vit_jax.layers.mlp import Mlp
 from vit_jax.layers.norm import LayerNorm
 from vit_jax.layers.patch import PatchEmbed, grid_size
 from vit_jax.layers.regularisation import drop_path, linear_drop_path
 from vit_jax.layers.stack import Noise, Stack
 from vit_jax.models.catalogue import ModelInfo, register
+from vit_jax.models.classifier import Classifier
 from vit_jax.models.spec import ModelSpec
 
 
@@ -67,27 +68,15 @@ class Block(nn.Module):
         return x + drop_path(y, noise.drop_path_rate, path2), None
 
 
-class Mixer(nn.Module):
-    """Images `[B, H, W, C]`, float and normalised, to logits `[B, classes]`, float32."""
+class Mixer(Classifier):
+    """The features "stem" and "block_00", ... are `[B, N, D]`; there are no attention maps."""
 
     spec: MixerSpec
 
-    @nn.compact
-    def __call__(
-        self,
-        images: jax.Array,
-        train: bool = False,
-        features: bool = False,
-        attention_maps: bool = False,
-    ) -> Any:
-        """Returns the logits.
-
-        Args:
-            train: dropout and stochastic depth are on and draw from the rng "dropout".
-            features: also return a dictionary with "stem" and "block_00", ... `[B, N, D]`, and
-                "pre_logits" `[B, D]`, what the head reads.
-            attention_maps: also return a dictionary of attention maps: of a Mixer an empty one.
-        """
+    def pooled(
+        self, images: jax.Array, key: jax.Array | None, *, features: bool, attention_maps: bool
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Returns the average of the normalised tokens, `[B, D]` float32."""
         s = self.spec
         x = PatchEmbed(s.patch_size, s.width, name="patch_embed", **s.dtypes)(images)
         if math.prod(x.shape[1:3]) != math.prod(s.grid):
@@ -101,13 +90,9 @@ class Mixer(nn.Module):
         rates = linear_drop_path(s.drop_path, s.depth)
         stack = Stack((functools.partial(Block, s),), s.depth, rates, s.scan, s.remat)
         nn.share_scope(self, stack)
-        key = self.make_rng("dropout") if train and s.stochastic else None
         x, blocks = stack(x, key, features=features, attention_maps=attention_maps)
         x = LayerNorm(s.norm_eps, name="norm", **s.dtypes)(x).mean(axis=1, dtype=jnp.float32)
-        found |= blocks | ({"pre_logits": x} if features else {})
-        if s.num_classes:
-            x = Linear((s.num_classes,), kernel_init=zeros, name="head", **s.head_options)(x)
-        return (x, found) if features or attention_maps else x
+        return x, found | blocks
 
 
 # patch, width, depth, token MLP, channel MLP: the paper's table 1.

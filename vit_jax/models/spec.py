@@ -7,6 +7,7 @@ from typing import Any, Literal
 import flax.linen as nn
 
 from vit_jax.errors import UserError
+from vit_jax.layers.linear import zeros
 from vit_jax.layers.mlp import activation
 from vit_jax.layers.stack import remat_policy
 
@@ -75,9 +76,9 @@ class ModelSpec:
 
     @property
     def head_options(self) -> dict[str, Any]:
-        """What the heads of all families share: a float32 product, the initial bias."""
+        """How a head is made: a float32 product, zero at first but for the initial bias."""
         bias_init = nn.initializers.constant(self.head_bias)
-        return {"bias_init": bias_init, "param_dtype": self.param_dtype}
+        return {"kernel_init": zeros, "bias_init": bias_init, "param_dtype": self.param_dtype}
 
     @property
     def dtypes(self) -> dict[str, Any]:

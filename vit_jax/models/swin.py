@@ -23,7 +23,10 @@ from vit_jax.layers.regularisation import drop_path, dropout, linear_drop_path
 from vit_jax.layers.stack import Noise, Stack
 from vit_jax.layers.window import Pair, WindowAttention, fit_window, pad_to_multiple
 from vit_jax.models.catalogue import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, register
+from vit_jax.models.classifier import Classifier
 from vit_jax.models.spec import ModelSpec
+
+small_normal = nn.initializers.truncated_normal(0.02)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,8 +99,10 @@ class SwinSpec(ModelSpec):
         """Returns how many blocks there are ahead of a stage."""
         return sum(self.depths[:stage])
 
-
-small_normal = nn.initializers.truncated_normal(0.02)
+    @property
+    def head_options(self) -> dict[str, Any]:
+        """How the head is made: a float32 product, small at first."""
+        return super().head_options | {"kernel_init": small_normal}
 
 
 class PatchStem(nn.Module):
@@ -199,34 +204,23 @@ class SwinStage(nn.Module):
         return stack(x, key, **wanted)
 
 
-class Swin(nn.Module):
-    """Images `[B, H, W, C]`, float and normalised, of any size, to logits `[B, classes]`, float32.
+class Swin(Classifier):
+    """Takes images of any size.
 
     Where the patch, the merge or the window does not divide a map, zeros are appended below and to
     the right; a window larger than the map shrinks to it.
+
+    The features "stem" and "block_00", ..., numbered through all stages, are maps `[B, h, w, d]`;
+    attention maps are `[B, windows, H, N, N]`, windows of the padded and shifted map row by row.
     """
 
     spec: SwinSpec
 
-    @nn.compact
-    def __call__(
-        self,
-        images: jax.Array,
-        train: bool = False,
-        features: bool = False,
-        attention_maps: bool = False,
-    ) -> Any:
-        """Returns the logits, or the pooled features of a model without a head.
-
-        Args:
-            train: dropout and stochastic depth are on and draw from the rng "dropout".
-            features: also return a dictionary with "stem" and "block_00", ... `[B, h, w, d]`,
-                numbered through all stages, and "pre_logits" `[B, d]`, what the head reads.
-            attention_maps: also return a dictionary with "block_00/attention", ...
-                `[B, windows, H, N, N]`, windows of the padded and shifted map row by row.
-        """
+    def pooled(
+        self, images: jax.Array, key: jax.Array | None, *, features: bool, attention_maps: bool
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Returns the average of the last, normalised map, `[B, d]` float32."""
         spec = self.spec
-        key = self.make_rng("dropout") if train and spec.stochastic else None
         keys = Noise(key).split(1 + len(spec.depths))
         x = dropout(PatchStem(spec, name="patch_embed")(images), spec.dropout, keys[0])
         found = {"stem": x} if features else {}
@@ -237,14 +231,7 @@ class Swin(nn.Module):
             first = spec.first_block(stage)
             found |= {_renumber(name, first): value for name, value in blocks.items()}
         x = LayerNorm(spec.norm_eps, name="norm", **spec.dtypes)(x)
-        x = x.mean(axis=(1, 2), dtype=jnp.float32)
-        found |= {"pre_logits": x} if features else {}
-        if spec.num_classes:
-            head = Linear(
-                (spec.num_classes,), kernel_init=small_normal, name="head", **spec.head_options
-            )
-            x = head(x)
-        return (x, found) if features or attention_maps else x
+        return x.mean(axis=(1, 2), dtype=jnp.float32), found
 
 
 def _renumber(name: str, first: int) -> str:

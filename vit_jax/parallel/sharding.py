@@ -34,8 +34,8 @@ RULES: Rules = (
     (r"fc1/bias", ("tensor",)),
     (r"fc2/kernel", ("tensor", None)),  # [M, D]
     (r"relative_position_bias", (None, "tensor")),  # [offsets, H]
-    (r"head/kernel", (None, "tensor")),  # [D, C]
-    (r"head/bias", ("tensor",)),
+    (r"(head|head_dist)/kernel", (None, "tensor")),  # [D, C]
+    (r"(head|head_dist)/bias", ("tensor",)),
 )
 
 # Arrays up to this many elements stay whole on the fsdp axis: gathering them would cost more than

@@ -1,5 +1,5 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
-"""Writes the golden vectors of ViT and Mixer beside this file: run it where torch and timm are.
+"""Writes the golden vectors of CASES beside this file: run it where torch and timm are.
 
 python tests/models/golden/make_golden.py
 """
@@ -15,6 +15,9 @@ sys.path.insert(0, str(HERE.parent))
 from timm_cases import CASES, reference  # noqa: E402  (the path comes first)
 
 for seed, (name, case) in enumerate(CASES.items()):
-    arrays = reference(case, seed)
+    arrays = {
+        key: value.astype(np.float16) if key.startswith("param/") else value
+        for key, value in reference(case, seed).items()
+    }
     np.savez_compressed(HERE / f"{name}.npz", **arrays)
     print(name, {k: v.shape for k, v in arrays.items() if "/" not in k})

@@ -223,6 +223,38 @@ def test_keeps_the_last_and_the_best(tmp_path):
         assert checkpointer.steps() == [6, 7]
 
 
+def test_the_best_is_taken_where_the_best_are_kept(tmp_path, caplog):
+    """Of equals the newest; the next best where it is damaged; a step by name is that step."""
+    scores = {1: 0.2, 2: 0.9, 3: 0.9, 4: 0.8, 5: float("nan")}
+    with Checkpointer(tmp_path, 9, keep_best=1, best_metric="top") as checkpointer:
+        assert checkpointer.best() is None
+        for step, score in scores.items():
+            checkpointer.save(random_state(step), METADATA, {"top": score})
+        assert checkpointer.best() == 3
+        state, record = checkpointer.restore(abstract(), step=3)
+        assert_same_bits(state.params, random_state(3).params)
+        assert record["step"] == 3
+    assert checkpoint.load(tmp_path).step == 3
+    assert checkpoint.load(tmp_path / "00000005").step == 5
+    (tmp_path / "00000003" / "metadata.json").write_text("{")
+    assert checkpoint.load(tmp_path).step == 2
+    assert "00000003 is not used" not in caplog.text  # it had no place in the ranking
+    largest = data_files(tmp_path / "00000002")[0]
+    largest.write_bytes(largest.read_bytes()[:-1])
+    assert checkpoint.load(tmp_path).step == 4
+    assert "00000002 is not used" in caplog.text
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", 2), ("min", 1)])
+def test_without_a_ranking_the_newest_is_taken(tmp_path, mode, best):
+    for keep_best, expected in ((0, 3), (1, best)):
+        folder = tmp_path / str(keep_best)
+        with Checkpointer(folder, 9, keep_best, best_metric="top", best_mode=mode) as checkpointer:
+            for step, metrics in {1: {"top": 1.0}, 2: {"top": 2.0}, 3: {}}.items():
+                checkpointer.save(random_state(step), METADATA, metrics)
+        assert checkpoint.load(folder).step == expected
+
+
 def test_retention_clears_what_earlier_runs_left_unfinished(tmp_path):
     (tmp_path / "00000003" / "state").mkdir(parents=True)
     (tmp_path / "notes").mkdir()

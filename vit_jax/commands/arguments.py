@@ -7,5 +7,7 @@ import argparse
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """Adds --workdir and --checkpoint, one of which is needed: `args.checkpoint`."""
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--workdir", dest="checkpoint", metavar="DIR", help="a run: its newest step")
+    where.add_argument(
+        "--workdir", dest="checkpoint", metavar="DIR", help="a run: its best step or newest"
+    )
     where.add_argument("--checkpoint", metavar="DIR", help="a run, or one step of it")

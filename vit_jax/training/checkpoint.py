@@ -79,7 +79,7 @@ class Checkpointer:
             raise UserError(f"checkpoint.best_mode={best_mode!r} must be 'max' or 'min'")
         self.directory = epath.Path(directory).absolute()
         self._keep_last, self._keep_best = keep_last, keep_best
-        self._best_metric, self._sign = best_metric, 1 if best_mode == "max" else -1
+        self._ranked_by = {"metric": best_metric, "mode": best_mode}
         self._orbax = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
         self._pending: concurrent.futures.Future[None] | None = None
@@ -123,6 +123,8 @@ class Checkpointer:
             "metrics": {name: float(value) for name, value in (metrics or {}).items()},
             "arrays": {path: _describe(leaf) for path, leaf in arrays.items()},
         }
+        if self._keep_best:
+            record["ranked_by"] = self._ranked_by
         item = traverse_util.unflatten_dict(arrays, sep="/")
         self._orbax.save(target / _STATE, args=ocp.args.PyTreeSave(item))
         self._pending = self._thread.submit(self._finish, target, record)
@@ -155,12 +157,22 @@ class Checkpointer:
 
     def steps(self) -> list[int]:
         """Returns the finished steps, oldest first."""
-        return [int(path.name) for path in _step_paths(self.directory) if integrity.is_sealed(path)]
+        return [int(path.name) for path in _sealed(self.directory)]
 
-    def restore(self, abstract_state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+    def best(self) -> int | None:
+        """Returns the finished step with the best metric, the newest of equals; None if unknown."""
+        self.wait()
+        best = _ranked(_sealed(self.directory), self._ranked_by) if self._primary else []
+        step = _from_first_process(int(best[-1].name) if best else _NONE)
+        return None if step == _NONE else step
+
+    def restore(
+        self, abstract_state: TrainState, step: int | None = None
+    ) -> tuple[TrainState, dict[str, Any]] | None:
         """Returns `(state, metadata)` of the newest undamaged checkpoint, or None if there is none.
 
         A damaged one is put aside under another name, with a warning, and the one before is taken.
+        A `step` is read as it is.
 
         Args:
             abstract_state: ShapeDtypeStructs with shardings, of any mesh.
@@ -169,7 +181,8 @@ class Checkpointer:
             UserError: if the stored arrays are not those of `abstract_state`, or all are damaged.
         """
         self.wait()
-        step = _from_first_process(self._newest_good() if self._primary else _NONE)
+        if step is None:
+            step = _from_first_process(self._newest_good() if self._primary else _NONE)
         if step == _ALL_DAMAGED:
             raise UserError(
                 f"every checkpoint in {self.directory} is damaged; choose another workdir, or "
@@ -207,25 +220,20 @@ class Checkpointer:
         sealed = self.steps()
         kept = {newest, *sealed[-self._keep_last :]}
         if self._keep_best:
-            scores = {step: self._score(step) for step in sealed}
-            known = [step for step in sealed if not math.isnan(scores[step])]
-            ranked = sorted(known, key=lambda step: scores[step])
-            kept.update(ranked[-self._keep_best :])
+            ranked = _ranked(_sealed(self.directory), self._ranked_by)
+            kept.update(int(path.name) for path in ranked[-self._keep_best :])
         for path in _step_paths(self.directory):
             if int(path.name) not in kept:
                 integrity.unseal(path)
                 path.rmtree()
 
-    def _score(self, step: int) -> float:
-        record = json.loads((self.directory / f"{step:08d}" / _METADATA).read_text())
-        return self._sign * record["metrics"].get(self._best_metric, math.nan)
-
 
 def load(path: str | epath.Path, ema: bool = True) -> Checkpoint:
-    """Reads the newest undamaged checkpoint for use, parameters as numpy arrays.
+    """Reads an undamaged checkpoint for use, parameters as numpy arrays.
 
     Args:
-        path: a workdir, its checkpoints directory, or the directory of one step.
+        path: a workdir or its checkpoints directory, for the best step where the run keeps the
+            best ones and for the newest where it does not; or the directory of one step.
         ema: take the averaged parameters where there are some.
 
     Raises:
@@ -253,12 +261,42 @@ def _step_paths(directory: epath.Path) -> list[epath.Path]:
     return sorted((p for p in directory.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
 
 
+def _sealed(directory: epath.Path) -> list[epath.Path]:
+    return [path for path in _step_paths(directory) if integrity.is_sealed(path)]
+
+
+def _ranked(paths: list[epath.Path], by: dict[str, str]) -> list[epath.Path]:
+    """The steps whose metric is known, the best and of equals the newest last."""
+    sign = 1 if by["mode"] == "max" else -1
+    values = {path: _record(path).get("metrics", {}).get(by["metric"]) for path in paths}
+    known = [path for path, value in values.items() if value is not None and not math.isnan(value)]
+    return sorted(known, key=lambda path: sign * values[path])
+
+
+def _record(path: epath.Path) -> dict[str, Any]:
+    """What lies beside a step's arrays; empty if it is damaged, which `integrity` will tell."""
+    try:
+        return json.loads((path / _METADATA).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _candidates(path: epath.Path) -> list[epath.Path]:
+    """The steps that `path` is or has, the one to take last."""
+    if path.name.isdigit() and (path / _STATE).exists():
+        return [path]
+    paths = _step_paths(path / FOLDER) or _step_paths(path)
+    sealed = [p for p in paths if integrity.is_sealed(p)]
+    if not sealed:
+        return paths
+    by = _record(sealed[-1]).get("ranked_by")
+    ranked = _ranked(sealed, by) if by else []
+    return [p for p in paths if p not in ranked] + ranked
+
+
 def _find(path: epath.Path) -> epath.Path:
     """The undamaged step that `path` is or has."""
-    if path.name.isdigit() and (path / _STATE).exists():
-        candidates = [path]
-    else:
-        candidates = _step_paths(path / FOLDER) or _step_paths(path)
+    candidates = _candidates(path)
     damages = []
     for candidate in reversed(candidates):
         damage = integrity.find_damage(candidate)

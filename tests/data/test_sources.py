@@ -131,6 +131,32 @@ def test_a_folder_with_splits(tmp_path):
     assert len(create_source(f"folder:{tmp_path}", "train+validation")) == 7
 
 
+def test_what_is_left_out_is_counted(tmp_path):
+    fill(tmp_path / "train", ["b/1.jpg", "a/x.PNG", "a/deep/y.webp"])
+    fill(tmp_path / "train", ["a/t.txt", "a/deep/u.TXT", "b/p.tif", "b/README", "stray.jpg"])
+    fill(tmp_path / "train", ["a/.h.jpg", ".cache/x.jpg", "__MACOSX/x.jpg", "b/.d/x.jpg"])
+    fill(tmp_path / "val", ["a/1.jpg", "b/2.jpg"])
+    train = create_source(f"folder:{tmp_path}", "train")
+    assert train.left_out == (
+        "4 hidden, 1 in no class folder, 1 of the kind .tif, 2 of the kind .txt, "
+        "1 without an ending"
+    )
+    counted = sum(int(part.split()[0]) for part in train.left_out.split(", "))
+    assert counted + len(train) == sum(p.is_file() for p in (tmp_path / "train").rglob("*"))
+    assert create_source(f"folder:{tmp_path}", "val").left_out == ""
+
+
+def test_classes_are_counted(tmp_path):
+    fill(
+        tmp_path,
+        ["train/a/1.jpg", "train/a/2.jpg", "train/b/1.jpg", "train/c/1.jpg", "val/a/1.jpg"],
+    )
+    for split, counts in {"train": [2, 1, 1], "val": [1, 0, 0], "train+val": [3, 1, 1]}.items():
+        assert create_source(f"folder:{tmp_path}", split).class_counts().tolist() == counts
+    arrays = Arrays(rng.integers(0, 255, (5, 3, 4, 1), dtype=np.uint8))
+    assert arrays.class_counts().tolist() == [3, 2]
+
+
 def test_split_folders_by_any_of_their_names(tmp_path):
     fill(tmp_path, ["Training/a/1.jpg", "Training/b/1.jpg", "Valid/a/2.jpg", "testing/b/3.jpg"])
     assert names_of(tmp_path, "train") == ["Training/a/1.jpg", "Training/b/1.jpg"]

@@ -10,6 +10,7 @@ from vit_jax.data.tensorflow import import_tensorflow
 from vit_jax.registry import near_misses
 
 METHODS = ("bilinear", "bicubic", "lanczos3", "area", "nearest")
+LONGEST = 16  # times as long as wide, what `resize_small` leaves of an image
 PADDINGS = ("constant", "reflect", "edge")
 
 
@@ -54,7 +55,11 @@ class Resize(Op):
 @register("resize_small")
 @dataclasses.dataclass(frozen=True)
 class ResizeSmall(Op):
-    """Resizes the shorter side to `size`, keeping the aspect ratio; the longer is rounded down."""
+    """Resizes the shorter side to `size`, keeping the aspect ratio; the longer is rounded down.
+
+    Of an image more than `LONGEST` times as long as wide only the middle is resized, that much of
+    it: a crop behind it sees no more, and a line of pixels would fill the memory.
+    """
 
     size: int
     method: str = "bilinear"
@@ -67,11 +72,16 @@ class ResizeSmall(Op):
     def output_size(self, size: Size | None) -> Size | None:
         if size is None:
             return None
-        return (self.size * size[0] // min(size), self.size * size[1] // min(size))
+        longest = LONGEST * min(size)
+        height, width = (min(side, longest) for side in size)
+        return (self.size * height // min(size), self.size * width // min(size))
 
     def apply(self, image, seed):
         tf = import_tensorflow()
-        shape = tf.shape(image)[:2]
+        whole = tf.shape(image)[:2]
+        shape = tf.minimum(whole, LONGEST * tf.reduce_min(whole))
+        start = tf.pad((whole - shape) // 2, [[0, 1]])
+        image = tf.slice(image, start, tf.concat([shape, [-1]], axis=0))
         return resize_image(
             image, self.size * shape // tf.reduce_min(shape), self.method, self.antialias
         )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+COUNTED_RECORDS = 10_000  # at most, to count the classes: reading so many takes a second or two
+
+
 class Source(abc.ABC):
     """A random-access sequence of records `{"image", "label", "name"}`.
 
@@ -30,6 +33,21 @@ class Source(abc.ABC):
 
     class_names: tuple[str, ...]
     encoded: bool = True
+
+    @property
+    def left_out(self) -> str:
+        """What lies where the data lies and is not part of it, in words; empty for nothing."""
+        return ""
+
+    def class_counts(self) -> np.ndarray | None:
+        """Returns the number of records of each class, int `[classes]`.
+
+        None for a large source whose labels are only found by reading it all.
+        """
+        if len(self) > COUNTED_RECORDS:
+            return None
+        labels = [self._read_or_empty(index)["label"] for index in range(len(self))]
+        return np.bincount(labels, minlength=len(self.class_names))
 
     @abc.abstractmethod
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ and adding pictures does not move the others. The first picture of a class has p
 part which begins at 0 % knows every class.
 """
 
+import collections
 import functools
 import hashlib
 import os
@@ -60,15 +61,32 @@ class FolderSource(Source):
         self.class_names = _class_names(folders.get("train", self.root))
         self._paths: list[str] = []
         labels: list[int] = []
-        for name, start, stop in _parse_split(split, folders, self.root):
+        parts = _parse_split(split, folders, self.root)
+        for name, start, stop in parts:
             lo, hi = (0.0, 1.0) if folders else AUTOMATIC_SPLIT[name]
             part = (lo + start * (hi - lo), lo + stop * (hi - lo))
             for label, picture in _pictures(folders.get(name, self.root), self.class_names, part):
                 self._paths.append(picture)
                 labels.append(label)
         if not self._paths:
-            raise UserError(f"split {split!r} of {self.root} holds no pictures: take a larger part")
+            raise UserError(
+                f"split {split!r} of {self.root} holds no pictures: take a larger part, add "
+                "pictures, or set data.validation_split or data.test_split to ''"
+            )
         self.labels = np.array(labels, np.int32)
+        self._searched = {folders.get(name, self.root) for name, *_ in parts}
+
+    def class_counts(self) -> np.ndarray:
+        """Returns the number of pictures of each class, int `[classes]`."""
+        return np.bincount(self.labels, minlength=len(self.class_names))
+
+    @functools.cached_property
+    def left_out(self) -> str:
+        """How many files beside the pictures there are, by kind: endings, hidden, in no class."""
+        counts: collections.Counter[str] = collections.Counter()
+        for folder in sorted(self._searched):
+            counts += _left_out(folder)
+        return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -102,7 +120,7 @@ class FolderSource(Source):
 def _subfolders(path: Path) -> list[str]:
     """Returns the sorted names of the visible folders in `path`; links count."""
     with os.scandir(path) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__")))
+        return sorted(e.name for e in entries if e.is_dir() and not _is_hidden(e.name))
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
@@ -193,8 +211,16 @@ def _place(relative: str) -> float:
     return int.from_bytes(hashlib.blake2b(name, digest_size=6).digest(), "big") / 2**48
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    """Yields the pictures below a folder; follows links, leaves out hidden files and loops."""
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__"))
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+
+
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yields (directory, name) of the files below a folder; follows links, ends in loops."""
     seen = set()
     for directory, subfolders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(directory)
@@ -202,7 +228,27 @@ def _walk(folder: Path) -> Iterator[str]:
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders[:] = [s for s in subfolders if not s.startswith((".", "__"))]
-        for name in files:
-            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                yield os.path.join(directory, name)
+        yield from ((directory, name) for name in files)
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """Yields the pictures below a folder, but for those in hidden folders."""
+    for directory, name in _files(folder):
+        below = os.path.relpath(directory, folder).split(os.sep)
+        if _is_picture(name) and not any(_is_hidden(part) for part in below if part != "."):
+            yield os.path.join(directory, name)
+
+
+def _left_out(folder: Path) -> "collections.Counter[str]":
+    """Counts the files of a folder of classes that are none of its pictures."""
+    counts: collections.Counter[str] = collections.Counter()
+    for directory, name in _files(folder):
+        below = [part for part in os.path.relpath(directory, folder).split(os.sep) if part != "."]
+        if name.startswith(".") or any(map(_is_hidden, below)):
+            counts["hidden"] += 1
+        elif not _is_picture(name):
+            ending = os.path.splitext(name)[1].lower()
+            counts[f"of the kind {ending}" if ending else "without an ending"] += 1
+        elif not below:
+            counts["in no class folder"] += 1
+    return counts

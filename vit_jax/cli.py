@@ -20,6 +20,7 @@ COMMANDS = {
     "sweep": "Train a grid of settings and compare them in one table.",
     "evaluate": "Measure a trained model on a part of its data.",
     "predict": "Name what is on images.",
+    "convert": "Bring in weights of timm, transformers and others; hand them out.",
     "models": "List the models: parameters, forward GFLOPs (one multiply-add is two), input size.",
     "bench": "Time models and the input pipeline.",
     "doctor": "Say what this machine offers and what is wrong with it; status 1 if something is.",

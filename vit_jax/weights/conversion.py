@@ -42,13 +42,13 @@ class Source:
     """What a source turned out to hold.
 
     Attributes:
-        tensors: under the names they were found, or None for a checkpoint of ours.
+        tensors: under the names they were found; {} of a checkpoint of ours.
         trained: `vit_jax.training.trained.Trained` of a checkpoint of ours, or None.
         path: where they lie on this machine.
         class_names: in the order of the head's outputs; () where they are not known.
     """
 
-    tensors: dict[str, np.ndarray] | None
+    tensors: dict[str, np.ndarray]
     trained: Any
     path: pathlib.Path
     class_names: tuple[str, ...]
@@ -131,7 +131,7 @@ def open_source(source: str | os.PathLike, say: Say = lambda line: None) -> Sour
         from vit_jax.training import trained
 
         run = trained.load(path)
-        return Source(None, run, path, run.class_names)
+        return Source({}, run, path, run.class_names)
     names = hugging_face.class_names(path) if path.is_dir() else ()
     return Source(files.read(path, say), None, path, names)
 
@@ -156,7 +156,7 @@ def load(
     """Returns the parameters of a model for images of `channels` with the weights of a source."""
     template = abstract_params(model, channels)
     chosen, spec, params, ignore = "", None, None, allowances.ignore
-    if source.tensors is not None:
+    if source.trained is None:
         chosen, names = choose_layout(source.tensors, model.spec, template, layout)
         params, ignore = _renamed(names, source.tensors, template, allowances)
     elif layout:
@@ -298,13 +298,17 @@ def save_weights(
 
 
 def check_layout(target: pathlib.Path, layout: str = "") -> str:
-    """Returns the layout of a target, which its ending must allow; refuses one that exists."""
-    if target.suffix in ENDINGS:
-        files.check_target(target)
-        allowed: tuple[str, ...] = ENDINGS[target.suffix]
-    else:
-        files.check_new(target)
-        allowed = (FOLDER,)
+    """Returns `usual_layout` of a target that must not exist."""
+    chosen = usual_layout(target, layout)
+    files.check_new(target)
+    return chosen
+
+
+def usual_layout(target: pathlib.Path, layout: str = "") -> str:
+    """Returns the layout of a target, which its ending must allow; "" for the usual one."""
+    allowed = ENDINGS.get(target.suffix, (FOLDER,))
+    if target.suffix in files.READERS.keys() - ENDINGS.keys():
+        raise UserError(f"{target.name!r}: files of torch are not written; write .safetensors")
     if layout and layout not in allowed:
         raise UserError(
             f"layout={layout!r} does not go into {target.name!r}; write a .safetensors file for "

@@ -93,6 +93,8 @@ FIELDS: dict[str, Field] = {
     "mesh.data": Field(-1, "devices that share the batch; -1: all that are left"),
     "mesh.fsdp": Field(1, "devices that share the batch and the parameters"),
     "mesh.tensor": Field(1, "devices that share each layer's computation"),
+    "memory": Field("check", "what does not fit: 'check' refuses it, 'auto' makes it fit, 'off'"),
+    "memory_gib": Field(0.0, "GiB of each device that a run may take; 0: what the device reports"),
 }
 
 OPEN_FIELDS = tuple(path for path, field in FIELDS.items() if isinstance(field.default, dict))

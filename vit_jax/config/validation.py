@@ -66,6 +66,7 @@ RANGES: dict[str, Range] = {
     "mesh.data": _AXIS,
     "mesh.fsdp": _AXIS,
     "mesh.tensor": _AXIS,
+    "memory_gib": _NOT_NEGATIVE,
 }
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -73,6 +74,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.param_dtype": ("float32", "bfloat16"),
     "checkpoint.best_metric": ("accuracy", "top5", "loss"),
     "checkpoint.best_mode": ("max", "min"),
+    "memory": ("check", "auto", "off"),
 }
 
 NOT_EMPTY = ("data.train_split", "data.train_ops", "data.eval_ops")
@@ -161,6 +163,9 @@ def _check_contradictions(config: ConfigDict) -> None:
         ),
         "adapters.rank is set but adapters.patterns names nothing; set it to '.*/attn/.*/kernel'": (
             config.adapters.rank and not config.adapters.patterns
+        ),
+        "memory_gib has no effect with memory='off'; set memory='check', or memory_gib=0": (
+            config.memory == "off" and config.memory_gib
         ),
         f"schedule.end_fraction has no effect with {schedule.name!r} and no cool-down; "
         "set schedule.cooldown='10%', or schedule.end_fraction=0": (

@@ -5,6 +5,7 @@
 started N times but would not join up is an error, never N silent copies of the same training.
 """
 
+import collections
 import dataclasses
 import importlib.util
 import os
@@ -80,6 +81,9 @@ def initialise() -> ProcessInfo:
 _chosen: Plan | None = None
 
 
+_waits: collections.Counter[str] = collections.Counter()
+
+
 def wait_for_all(event: str, timeout_seconds: int = 3600) -> None:
     """Returns once every process has come here; no device takes part.
 
@@ -87,14 +91,16 @@ def wait_for_all(event: str, timeout_seconds: int = 3600) -> None:
     wait like this ahead of the first one after anything that takes processes unequally long.
 
     Args:
-        event: what they wait for, a name used once in a run.
+        event: what they wait for; every process waits equally often for each.
         timeout_seconds: after this long without the others, raise the coordination service's error.
     """
     if jax.process_count() == 1:
         return
     from orbax.checkpoint import multihost  # a second and a half to import
 
-    multihost.get_barrier_sync_fn()(key=f"vit_jax {event}", timeout_ms=1000 * timeout_seconds)
+    _waits[event] += 1  # a barrier needs a name of its own each time
+    key = f"vit_jax {event} {_waits[event]}"
+    multihost.get_barrier_sync_fn()(key=key, timeout_ms=1000 * timeout_seconds)
 
 
 def _join(chosen: Plan) -> None:

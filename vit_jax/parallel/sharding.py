@@ -83,6 +83,14 @@ def table(abstract_tree: Any, places: Any) -> str:
     return tabulate(rows, headers=("array", "shape", "spec", "MiB a device"), floatfmt=".2f")
 
 
+def shard_bytes(tree: Any) -> int:
+    """Returns the bytes each device holds of a tree of arrays or ShapeDtypeStructs."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
 def named_leaves(tree: Any) -> list[tuple[str, Any]]:
     """Returns `(path, leaf)` pairs, paths like `params/block_00/attn/qkv/kernel`."""
     return [(path_name(keys), leaf) for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)]
@@ -106,9 +114,14 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
+def batch_parts(mesh: Mesh) -> int:
+    """Returns over how many devices a batch is spread."""
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
 def check_batch_size(mesh: Mesh, batch_size: int, accumulation_steps: int = 1) -> None:
     """Raises UserError unless every micro-batch gives every device the same number of rows."""
-    parts = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+    parts = batch_parts(mesh)
     if batch_size <= 0 or batch_size % (parts * accumulation_steps):
         micro = f" in {accumulation_steps} micro-batches" if accumulation_steps > 1 else ""
         unit = parts * accumulation_steps

@@ -1,7 +1,6 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """Compiling: kept between starts by JAX's persistent cache, and ended on all processes together."""
 
-import itertools
 import os
 import pathlib
 from typing import Any
@@ -9,8 +8,6 @@ from typing import Any
 import jax
 
 from vit_jax.parallel import distributed
-
-_numbers = itertools.count()
 
 
 def use_cache() -> None:
@@ -36,5 +33,5 @@ def compile_together(jitted: Any, *arguments: Any) -> Any:
         *arguments: arrays, or ShapeDtypeStructs with shardings.
     """
     compiled = jitted.lower(*arguments).compile()
-    distributed.wait_for_all(f"compiled {next(_numbers)}")
+    distributed.wait_for_all("compiled")
     return compiled

@@ -21,8 +21,9 @@ from vit_jax import config as config_lib
 from vit_jax.data.prefetch import prefetch
 from vit_jax.parallel import distributed, sharding
 from vit_jax.parallel.mesh import create_mesh
+from vit_jax.planning.memory import Usage
+from vit_jax.training import fitting, sinks, trained, workdir
 from vit_jax.training import program as program_lib
-from vit_jax.training import sinks, trained, workdir
 from vit_jax.training.checkpoint import FOLDER, Checkpointer
 from vit_jax.training.compilation import use_cache
 from vit_jax.training.metrics import STEPS_IN_FLIGHT, Meter, MetricWriter
@@ -67,21 +68,41 @@ def train(
     use_cache()
     progress = Progress(active=process.index == 0)
     progress.say(str(process))
+    fitter = fitting.Fitter(config, folder, progress.say)
+    config = fitter.recall()
     _announce(config, folder, recipe, progress)
+    with Preemption() as preemption:
+        while True:
+            try:
+                data, results = _train(config, folder, profile, progress, preemption)
+                break
+            except fitting.TooLargeError as error:
+                too_large = error.with_traceback(None)  # which would keep the state alive
+            config = fitter.mend(config, too_large)
+    if process.index == 0:
+        _draw_and_tell(config, folder, data, progress)
+    return results
 
+
+def _train(
+    config: ConfigDict,
+    folder: str | os.PathLike,
+    profile: tuple[int, int] | None,
+    progress: Progress,
+    preemption: Preemption,
+) -> tuple[program_lib.Data, dict[str, dict[str, float]]]:
+    """Runs to the end; returns the data and the last results. Raises TooLargeError."""
     mesh = create_mesh(config.mesh.to_dict())
-    with jax.set_mesh(mesh), Preemption() as preemption:
+    with jax.set_mesh(mesh):
         data = program_lib.open_data(config, mesh)
         steps = program_lib.resolve_steps(config, data.train_examples)
         program = program_lib.build(config, data, steps, mesh)
         progress.say(program_lib.summary(config, data, steps, program))
-        with _Run(config, folder, mesh, data, steps, program, progress, preemption) as run:
+        run = _Run(config, folder, mesh, data, steps, program, progress, preemption)
+        with fitting.advice(lambda: run.memory), run:
             run.start(profile)
             run.to_the_end()
-            results = run.finish()
-    if process.index == 0:
-        _draw_and_tell(config, folder, data, progress)
-    return results
+            return data, run.finish()
 
 
 def _announce(config: ConfigDict, folder: Any, recipe: Any, progress: Progress) -> None:
@@ -106,6 +127,7 @@ class _Run:
         state: of the training, on the mesh.
         step: how many steps were taken.
         results: the last evaluation of each split.
+        memory: what a step takes on each device, once it is compiled.
     """
 
     def __init__(
@@ -126,6 +148,7 @@ class _Run:
         self.step = 0
         self.metadata = trained.describe(config, data.class_names, data.eval_ops)
         self.results: dict[str, dict[str, float]] = {}
+        self.memory: Usage | None = None
         self._polls = 0
         self._open = contextlib.ExitStack()
 
@@ -152,13 +175,20 @@ class _Run:
         """Restores or creates the state; meanwhile the step compiles and the data gets going."""
         started = time.perf_counter()
         distributed.wait_for_all("data open")  # reading it may take one much longer
+        limit = fitting.device_limit(self.config, self.mesh)
+        fitting.check_state(self.program, limit)
         with concurrent.futures.ThreadPoolExecutor(1, "compile") as thread:
-            compiled = thread.submit(program_lib.compile_step, self.program, self.mesh)
+            compiled = thread.submit(
+                fitting.compile_step, self.config, self.program, self.data, self.mesh, limit
+            )
             owed, partial = self._restore_or_create()
+            if limit is not None:
+                compiled.result()  # what does not fit is refused before the data flows
             self.batches = self._open.enter_context(contextlib.closing(self._batches()))
             self.first_batch = next(self.batches) if self.step < self.steps.total else None
             self._draw_samples()
-            self.train_step = compiled.result()
+            self.train_step, self.memory = compiled.result()
+        self.progress.say(fitting.describe(self.memory, limit))
         self.compile_seconds: float | None = time.perf_counter() - started
         self.profiler = Profiler(self.folder, profile, self.step + 1, self.steps.total)
         self._open.callback(self.profiler.close)

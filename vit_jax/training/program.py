@@ -2,13 +2,11 @@
 """What a config means once its data is open: how many steps, which model, what is compiled."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
@@ -245,10 +243,7 @@ def summary(config: ConfigDict, data: Data, steps: Steps, program: Program) -> s
     if len(rows) > _TABLE_ROWS + 2:
         left_out = f"... ({len(rows) - _TABLE_ROWS - 1} more)"
         rows = [*rows[:_TABLE_ROWS], left_out, rows[-1]]
-    state_bytes = sum(
-        math.prod(place.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize
-        for leaf, place in zip(jax.tree.leaves(abstract), jax.tree.leaves(places), strict=True)
-    )
+    state_bytes = sharding.shard_bytes(abstract)
     params = sum(leaf.size for leaf in jax.tree.leaves(abstract.params))
     splits = {"train": data.train_examples}
     splits |= {name: len(pipeline.source) for name, pipeline in data.evaluated.items()}

@@ -199,6 +199,17 @@ def evaluate(
         alone. With `imagenet_real` labels neither a loss nor a mean over classes, which are not
         defined where an example has several.
     """
+    measure = measurer(runs, question, weights)
+    return measure([(run.params, run.model_state) for run in runs])
+
+
+def measurer(
+    runs: Sequence[trained.Trained], question: Question, weights: Sequence[float] = ()
+) -> Callable[[Sequence[tuple[Any, Any]]], dict[str, Any]]:
+    """Returns `evaluate` as a function of (params, model_state) for each of the runs' models.
+
+    It compiles once, whatever parameters it is called with.
+    """
     config = runs[0].config
     data, mesh = question.open(config), create_mesh({"data": -1})
     maps, outputs = zip(
@@ -214,16 +225,23 @@ def evaluate(
         average=ensemble.averaging(runs),
     )
     objective = create_objective(_plain(config), maps[0].num_classes)
-    with jax.set_mesh(mesh):
-        size = question.batch_size or evaluation_batch_size(config, mesh)
-        pipelines = [eval_pipeline(data, v, config, mesh, size) for v in inputs.distinct]
-        params, states = zip(
-            *(place((run.params, run.model_state), mesh) for run in runs), strict=True
-        )
-        evaluator = Evaluator(model, objective, inputs, mesh)
-        result = evaluator(params, {"states": states}, _InStep(pipelines, maps[0]))
-    assert result is not None
-    if maps[0].right:
+    size = question.batch_size or evaluation_batch_size(config, mesh)
+    pipelines = [eval_pipeline(data, v, config, mesh, size) for v in inputs.distinct]
+    evaluator = Evaluator(model, objective, inputs, mesh)
+
+    def measure(variables: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+        with jax.set_mesh(mesh):
+            params, states = place(tuple(zip(*variables, strict=True)), mesh)
+            result = evaluator(params, {"states": states}, _InStep(pipelines, maps[0]))
+        assert result is not None
+        return _honest(result, several=bool(maps[0].right))
+
+    return measure
+
+
+def _honest(result: dict[str, Any], several: bool) -> dict[str, Any]:
+    """Returns a result with the accuracy's error, and without what several labels leave open."""
+    if several:
         result = {k: v for k, v in result.items() if k not in ("loss", "mean_class_accuracy")}
     accuracy, examples = result["accuracy"], result["examples"]
     return {**result, "standard_error": math.sqrt(accuracy * (1 - accuracy) / max(examples, 1))}
@@ -244,9 +262,9 @@ class _InStep:
 
 
 def _plain(config: ConfigDict) -> ConfigDict:
-    """Returns the config without what an objective does in training alone, sized by its classes."""
-    config = ConfigDict(config)
-    config.objective.label_smoothing, config.objective.class_weights = 0.0, ()
+    """Returns the config without class weights, which only training has, sized by its classes."""
+    config = config.copy_and_resolve_references()
+    config.objective.class_weights = ()
     return config
 
 

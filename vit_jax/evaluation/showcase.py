@@ -1,5 +1,5 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
-"""The pictures of a run, each drawn by one process from what lies in its workdir."""
+"""The pictures of a run, each drawn by one process into its workdir."""
 
 import os
 import pathlib
@@ -9,10 +9,12 @@ import jax
 import numpy as np
 
 from vit_jax import pictures
-from vit_jax.data.sources import Source
-from vit_jax.evaluation.prediction import Predictor
+from vit_jax.data.ops import Ops
+from vit_jax.data.pipeline import EvalPipeline
+from vit_jax.data.tensorflow import import_tensorflow
+from vit_jax.evaluation.answers import Answers
 
-COUNT = 32  # pictures in a grid
+SAMPLES, EXAMPLES = 8, 32  # pictures in a grid: before training, and after it
 
 
 def draw_curves(workdir: str | os.PathLike) -> pathlib.Path:
@@ -33,8 +35,9 @@ def draw_samples(
     """
     folder = pathlib.Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    images, labels = (_local_rows(batch[name]) for name in ("image", "label"))
-    return pictures.grid(folder / "samples.png", images[:COUNT], labels[:COUNT], class_names)
+    images, labels = (_local_rows(batch[name])[:SAMPLES] for name in ("image", "label"))
+    path = folder / "samples.png"
+    return pictures.grid(path, images, [class_names[i] for i in labels], columns=4)
 
 
 def _local_rows(array: jax.Array) -> np.ndarray:
@@ -43,18 +46,56 @@ def _local_rows(array: jax.Array) -> np.ndarray:
     return np.concatenate([np.asarray(shards[start]) for start in sorted(shards)])
 
 
-def draw_predictions(workdir: str | os.PathLike, source: Source) -> pathlib.Path:
-    """Draws `predictions.png`: the trained model's answers on examples from all over a source."""
+def draw_answers(
+    workdir: str | os.PathLike,
+    split: str,
+    answers: Answers,
+    pipeline: EvalPipeline,
+    ops: Ops,
+    class_names: Sequence[str],
+) -> list[pathlib.Path]:
+    """Draws what a model says of a split; returns the paths of what there was to draw.
+
+    `predictions.png` shows examples from all over the split, `confusion.png` which class is taken
+    for which, `mistakes.png` the wrong answers with the highest loss.
+
+    Args:
+        workdir: of the run.
+        split: its name.
+        answers: on it.
+        pipeline: of it.
+        ops: the preprocessing of evaluation; images are shown as the model sees them.
+        class_names: of the labels and guesses.
+    """
     folder = pathlib.Path(workdir)
-    predictor = Predictor(folder)
-    images, labels = [], []
-    for index in np.linspace(0, len(source) - 1, min(COUNT, len(source)), dtype=int):
-        try:
-            record = source[int(index)]
-            images.append(predictor.preprocess(record["image"]))
-            labels.append(record["label"])
-        except (OSError, ValueError):  # evaluation has named it in the log
-            continue
-    return pictures.grid(
-        folder / "predictions.png", images, labels, predictor.class_names, predictor.predict(images)
-    )
+    title = f"{split}: {answers.accuracy:.2%} of {len(answers):,} right"
+
+    def draw(name: str, shown: Answers, title: str) -> pathlib.Path:
+        images = [_image(pipeline, ops, int(index)) for index in shown.index]
+        labels = [class_names[i] for i in shown.label]
+        guesses = [class_names[i] for i in shown.guess]
+        told = list(zip(guesses, shown.confidence, strict=True))
+        return pictures.grid(folder / name, images, labels, told, title=title)
+
+    if not len(answers):
+        return []
+    spread = np.linspace(0, len(answers) - 1, min(EXAMPLES, len(answers)), dtype=int)
+    path = folder / "confusion.png"
+    paths = [draw("predictions.png", answers.rows(spread), title)]
+    if len(class_names) <= pictures.LARGEST_MATRIX:
+        counts = answers.confusion(len(class_names))
+        paths.append(pictures.confusion(path, counts, class_names, title))
+    elif pairs := answers.confused_pairs():
+        totals = np.bincount(answers.label, minlength=len(class_names))
+        paths.append(pictures.confused_pairs(path, pairs, totals, class_names, title))
+    if len(mistakes := answers.mistakes()):
+        shown = mistakes.rows(slice(EXAMPLES))
+        worst = f"{split}: the worst {len(shown)} of {len(mistakes):,} mistakes"
+        paths.append(draw("mistakes.png", shown, worst))
+    return paths
+
+
+def _image(pipeline: EvalPipeline, ops: Ops, index: int) -> np.ndarray:
+    """Returns an example of a split as the model takes it, uint8 `[H, W, C]`."""
+    image = import_tensorflow().constant(pipeline.source[index]["image"])
+    return ops.host({"image": image})["image"].numpy()

@@ -382,6 +382,18 @@ def test_tfds_errors_name_the_command_that_mends_them(tmp_path):
     ) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("cifar10:9.*.*", r"Dataset cifar10 cannot be loaded at version 9\.\*\.\*, only: 3"),
+        ("cifar10/small", r"BuilderConfig small not found"),
+    ],
+)
+def test_a_version_or_configuration_there_is_not(tmp_path, name, reason):
+    with pytest.raises(UserError, match=rf"data\.source='tfds:.*': {reason}"):
+        create_source(f"tfds:{name}", "train", str(tmp_path))
+
+
 @pytest.mark.parametrize("split", ["valid", "train[:5%", "train[:5%]+dev"])
 def test_an_unknown_tfds_split_names_the_known(tmp_path_factory, split):
     data_dir = os.environ["TFDS_DATA_DIR"]

@@ -32,7 +32,7 @@ FIELDS: dict[str, Field] = {
     "model.scan": Field(False, "scan over the blocks: compiles faster, steps may be slower"),
     "model.overrides": Field({}, "fields of the model's spec to change, by name"),
     "model.init_from": Field("", "a workdir or checkpoint to start from; '': random parameters"),
-    "data.source": Field("digits", "'digits', 'folder:PATH' or 'tfds:NAME'"),
+    "data.source": Field("digits", "'digits', 'folder:PATH', 'tfds:NAME' or 'vtab:TASK'"),
     "data.data_dir": Field("", "where prepared data sets lie; '': the source's own default"),
     "data.train_split": Field("train", "the part that is trained on"),
     "data.validation_split": Field("validation", "the part that choices are made on; '': none"),

@@ -4,6 +4,9 @@
 `digits` is the one that needs no preparation: it prepares itself, offline, on first use.
 """
 
+import dataclasses
+import operator
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,13 +35,34 @@ def create_tfds_source(name: str, split: str, data_dir: str | None = None) -> "T
         UserError: an unknown data set, one that is not prepared or only as TFRecord (with the
             command that mends it), an unknown split, or no image and label among its features.
     """
+    return TfdsSource(open_builder(name, data_dir), split)
+
+
+def open_builder(name: str, data_dir: str | None = None) -> "tfds.core.DatasetBuilder":
+    """Returns the builder of a data set that is prepared as ArrayRecord; arguments as above.
+
+    Raises:
+        UserError: an unknown data set, or one that is not prepared so, with the command to run.
+    """
+    builder = find_builder(name, data_dir)
+    if not builder.is_prepared():
+        root = builder.data_dir_root
+        raise UserError(
+            f"data set {builder.info.full_name!r} is not prepared in {root}: "
+            f"run `{preparation(name, root)}`"
+        )
+    _require_array_record(builder)
+    return builder
+
+
+def find_builder(name: str, data_dir: str | None = None) -> "tfds.core.DatasetBuilder":
+    """Returns the builder of a data set, prepared or not; UserError if there is none."""
     import_tensorflow()
     import tensorflow_datasets as tfds
 
     try:
         with quiet():
-            builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
-            prepared = builder.is_prepared()
+            return tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except tfds.core.registered.DatasetNotFoundError:
         known = tfds.list_builders(with_community_datasets=False)
         hint = near_misses(name.split("/")[0].split(":")[0], known)
@@ -46,14 +70,18 @@ def create_tfds_source(name: str, split: str, data_dir: str | None = None) -> "T
         raise UserError(
             f"data.source='tfds:{name}': no such data set in TFDS or {where}{hint}"
         ) from None
-    if not prepared:
-        root = builder.data_dir_root
-        raise UserError(
-            f"data set {builder.info.full_name!r} is not prepared in {root}: run `python -c "
-            f"\"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{root}', "
-            "file_format='array_record').download_and_prepare()\"`"
-        )
-    return TfdsSource(builder, split)
+    except (AssertionError, ValueError) as error:  # a version or a configuration there is not
+        reason = str(error).splitlines()[0].rpartition('": ')[2]
+        raise UserError(f"data.source='tfds:{name}': {reason}") from None
+
+
+def preparation(name: str, root: Any) -> str:
+    """Returns the command that downloads and prepares a data set; the `tfds` program needs Beam."""
+    return (
+        'python -c "import tensorflow_datasets as tfds; '
+        f"tfds.builder('{name}', data_dir='{root}', file_format='array_record')"
+        '.download_and_prepare()"'
+    )
 
 
 @SOURCES.register("digits")
@@ -64,27 +92,53 @@ def create_digits_source(argument: str, split: str, data_dir: str | None = None)
 
     if argument:
         raise UserError(f"data.source='digits:{argument}': 'digits' takes no argument")
-    return TfdsSource(prepare(data_dir), split)
+    builder = prepare(data_dir)
+    _require_array_record(builder)
+    return TfdsSource(builder, split)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """Which image and which class an example of TFDS has.
+
+    Attributes:
+        image: the feature that is the image.
+        features: the other features that `label` needs.
+        class_names: of the classes, in order.
+        label: (features by name) -> class, an integer scalar; graph ops, which also run eagerly.
+        brightness: what stored pixels are multiplied by: 255 for data sets that store 0 and 1.
+    """
+
+    image: str
+    features: tuple[str, ...]
+    class_names: tuple[str, ...]
+    label: Callable[[Mapping[str, Any]], Any]
+    brightness: int = 1
 
 
 class TfdsSource(Source):
-    """One split of a prepared TFDS data set with an image and a class label."""
+    """One split of a data set prepared as ArrayRecord.
 
-    def __init__(self, builder: "tfds.core.DatasetBuilder", split: str):
+    Args:
+        builder: of the data set.
+        split: any split expression of TFDS.
+        reading: None for the one image and the one class label there are.
+    """
+
+    def __init__(
+        self, builder: "tfds.core.DatasetBuilder", split: str, reading: Reading | None = None
+    ):
         import tensorflow_datasets as tfds
 
-        _require_array_record(builder)
         self._label_prefix = f"{builder.info.full_name} {split}"
-        self._image_key, self._label_key = _find_keys(builder)
+        self._reading = reading or read_label(builder, *_find_keys(builder))
+        self.class_names = self._reading.class_names
+        self.encoded = self._reading.brightness == 1
+        # Only these are parsed, whatever else the examples hold.
         features = builder.info.features
-        self.class_names = tuple(features[self._label_key].names or ())
-        if not self.class_names:
-            self.class_names = tuple(str(i) for i in range(features[self._label_key].num_classes))
-        # Only these two are parsed, whatever else the examples hold.
-        self._features = tfds.features.FeaturesDict(
-            {key: features[key] for key in (self._image_key, self._label_key)}
-        )
-        self._decoders = {self._image_key: tfds.decode.SkipDecoding()}
+        wanted = (self._reading.image, *self._reading.features)
+        self._features = tfds.features.FeaturesDict({key: features[key] for key in wanted})
+        self._decoders = {self._reading.image: tfds.decode.SkipDecoding()}
         file_name = {key: feature for key, feature in features.items() if key == "file_name"}
         self._file_name = tfds.features.FeaturesDict(file_name) if file_name else None
         try:
@@ -105,7 +159,10 @@ class TfdsSource(Source):
         example = self._features.deserialize_example_np(
             self._records[index], decoders=self._decoders
         )
-        image, label = example[self._image_key], int(example[self._label_key])
+        image = self._image(example)
+        if not self.encoded:
+            image = image.numpy()
+        label = int(self._reading.label(example))
         return {"image": image, "label": label, "name": self.name(index)}
 
     def name(self, index: int) -> str:
@@ -129,8 +186,18 @@ class TfdsSource(Source):
         """Parses one example; no Python runs here."""
         tf = import_tensorflow()
         example = self._features.deserialize_example(item["example"], decoders=self._decoders)
-        label = tf.cast(example[self._label_key], tf.int32)
-        return {"image": example[self._image_key], "label": label}
+        label = tf.cast(self._reading.label(example), tf.int32)
+        return {"image": self._image(example), "label": label}
+
+    def _image(self, example: Mapping[str, Any]) -> Any:
+        """Returns the bytes of the image, or its pixels if they are stored too dark."""
+        contents = example[self._reading.image]
+        if self.encoded:
+            return contents
+        tf = import_tensorflow()
+        pixels = tf.io.decode_image(contents, expand_animations=False)
+        pixels.set_shape(self._features[self._reading.image].shape)
+        return pixels * tf.constant(self._reading.brightness, tf.uint8)
 
     def _serialised(self, indices: np.ndarray) -> np.ndarray:
         examples = np.empty(len(indices), dtype=object)
@@ -150,6 +217,13 @@ def _require_array_record(builder: "tfds.core.DatasetBuilder") -> None:
             f"data set {builder.info.full_name!r} is prepared as {', '.join(sorted(formats))}, "
             f"which cannot be read at random: run `{command}`"
         )
+
+
+def read_label(builder: "tfds.core.DatasetBuilder", image: str, label: str) -> Reading:
+    """Returns the reading of a data set whose feature `label` is the class."""
+    feature = builder.info.features[label]
+    known = tuple(feature.names or ()) or tuple(str(i) for i in range(feature.num_classes))
+    return Reading(image, (label,), known, operator.itemgetter(label))
 
 
 def _find_keys(builder: "tfds.core.DatasetBuilder") -> tuple[str, str]:

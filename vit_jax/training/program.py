@@ -219,7 +219,10 @@ def create_state(
     if not config.model.init_from:
         return fresh, None
     own, beside = adapters.split(fresh.params)
-    params, report = transfer.transfer(trained.load(config.model.init_from).params, own)
+    source = trained.load(config.model.init_from)
+    params, report = transfer.transfer(
+        source.params, own, program.model.spec, trained_spec=source.model.spec
+    )
     return state.with_params(fresh, {**params, **beside}), report
 
 

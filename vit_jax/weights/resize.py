@@ -6,6 +6,7 @@ computed in float64. The named methods are those of the projects whose weights a
 tests hold each against the original.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -102,6 +103,15 @@ def _between(wanted: np.ndarray, points: np.ndarray) -> np.ndarray:
 POSITION_METHODS: dict[str, Matrix] = {"bicubic": antialiased_cubic, "zoom": corner_linear}
 BIAS_METHODS: dict[str, Matrix] = {"bicubic": plain_cubic, "geometric": geometric}
 KERNEL_METHODS: dict[str, Matrix] = {"bicubic": antialiased_cubic, "bilinear": plain_linear}
+
+
+@dataclasses.dataclass(frozen=True)
+class Methods:
+    """How each kind of array is resized: a name of the tables above."""
+
+    position: str = "bicubic"
+    bias: str = "bicubic"
+    kernel: str = "bicubic"
 
 
 def position_table(

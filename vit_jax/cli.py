@@ -22,6 +22,7 @@ COMMANDS = {
     "soup": "Average the parameters of fine-tuned runs into one model.",
     "predict": "Name what is on images.",
     "convert": "Bring in weights of timm, transformers and others; hand them out.",
+    "export": "Write a trained model as StableHLO, SavedModel, ONNX or safetensors; compare it.",
     "models": "List the models: parameters, forward GFLOPs (one multiply-add is two), input size.",
     "bench": "Time models and the input pipeline.",
     "doctor": "Say what this machine offers and what is wrong with it; status 1 if something is.",

@@ -2,14 +2,18 @@
 """Pictures of a run, drawn from its metrics file and from arrays: no display, no device."""
 
 import contextlib
+import functools
 import os
 import pathlib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from vit_jax.training import sinks
@@ -26,6 +30,26 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+LARGEST_MATRIX = 30  # classes in a confusion matrix that can still be read
+
+# Fonts with the letters that the default one lacks, of the usual systems.
+_MORE_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "Droid Sans Fallback",
+    "Arial Unicode MS", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic",
+)  # fmt: skip
+
+
+@functools.cache
+def _fonts() -> list[str]:
+    present = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _MORE_FONTS if name in present)]
+
+
+def _style(changes: dict[str, Any] | None = None) -> Any:
+    """Returns the context that everything is drawn in."""
+    return matplotlib.rc_context(_STYLE | {"font.family": _fonts()} | (changes or {}))
+
+
 def curves(metrics_path: str | os.PathLike, path: str | os.PathLike) -> pathlib.Path:
     """Draws loss, accuracy and learning rate over the steps of a run.
 
@@ -37,7 +61,7 @@ def curves(metrics_path: str | os.PathLike, path: str | os.PathLike) -> pathlib.
         `path`.
     """
     lines = sinks.read_lines(metrics_path)
-    with matplotlib.rc_context(_STYLE):
+    with _style():
         figure = Figure(figsize=(11, 3.2), layout="constrained")
         for axes, name in zip(
             figure.subplots(1, 3), ("loss", "accuracy", "learning_rate"), strict=True
@@ -76,7 +100,7 @@ def settings(
     Returns:
         `path`.
     """
-    with matplotlib.rc_context(_STYLE):
+    with _style():
         figure = Figure(figsize=(3.6 * len(points), 3.2), layout="constrained")
         panels = figure.subplots(1, len(points), squeeze=False, sharey=True)[0]
         for axes, (field, pairs) in zip(panels, points.items(), strict=True):
@@ -101,9 +125,11 @@ def _dots(axes: Any, pairs: Sequence[tuple[str, float]]) -> None:
 def grid(
     path: str | os.PathLike,
     images: Sequence[np.ndarray] | np.ndarray,
-    labels: Sequence[int] | np.ndarray,
-    class_names: Sequence[str],
-    probabilities: np.ndarray | None = None,
+    labels: Sequence[str],
+    guesses: Sequence[tuple[str, float]] | None = None,
+    *,
+    title: str = "",
+    columns: int = 8,
 ) -> pathlib.Path:
     """Draws images in a grid with their labels and, where given, what was predicted.
 
@@ -111,32 +137,30 @@ def grid(
         path: where the PNG goes.
         images: uint8 `[H, W, C]` each, of any sizes, C 1 or 3.
         labels: the true class of each.
-        class_names: the name of each class.
-        probabilities: `[images, classes]`; a wrong prediction gets a red frame and the true class.
+        guesses: (class, probability) of each; a wrong one gets a red frame and the true class.
+        title: of the whole.
+        columns: images in a row, at most.
 
     Returns:
         `path`.
     """
-    columns = min(8, len(images))
+    columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(1.5 * columns, 1.85 * rows), layout="constrained")
+    cell = 2.0 if columns <= 4 else 1.5  # inches
+    size = max(cell * columns, 3.5 if title else 0), (cell + 0.35) * rows + (0.3 if title else 0)
+    with _style({"axes.grid": False}):
+        figure = Figure(figsize=size, layout="constrained")
+        if title:
+            figure.suptitle(title, fontsize=10)
         cells = np.atleast_1d(figure.subplots(rows, columns)).ravel()
         for axes in cells[len(images) :]:
             axes.axis("off")
         for index, axes in enumerate(cells[: len(images)]):
-            of_image = None if probabilities is None else probabilities[index]
-            _show(axes, images[index], labels[index], class_names, of_image)
+            _show(axes, images[index], labels[index], guesses[index] if guesses else None)
         return _save(figure, path)
 
 
-def _show(
-    axes: Any,
-    image: np.ndarray,
-    label: int,
-    class_names: Sequence[str],
-    probabilities: np.ndarray | None,
-) -> None:
+def _show(axes: Any, image: np.ndarray, label: str, guess: tuple[str, float] | None) -> None:
     smooth = "antialiased" if min(image.shape[:2]) >= 64 else "nearest"
     grey = image.shape[-1] == 1
     axes.imshow(
@@ -144,15 +168,84 @@ def _show(
     )
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    title, colour = _shorten(class_names[label]), "black"
-    if probabilities is not None:
-        guess = int(np.argmax(probabilities))
-        title = f"{_shorten(class_names[guess])} {probabilities[guess]:.0%}"
-        colour = _RIGHT if guess == label else _WRONG
-        if guess != label:
-            title += f"\ntrue: {_shorten(class_names[label])}"
+    title, colour = _shorten(label), "black"
+    if guess is not None:
+        name, probability = guess
+        title = f"{_shorten(name)} {probability:.0%}"
+        colour = _RIGHT if name == label else _WRONG
+        if name != label:
+            title += f"\ntrue: {_shorten(label)}"
             axes.spines[:].set(visible=True, color=_WRONG, linewidth=2.5)
     axes.set_title(title, fontsize=8, color=colour, pad=3)
+
+
+def confusion(
+    path: str | os.PathLike, counts: np.ndarray, class_names: Sequence[str], title: str = ""
+) -> pathlib.Path:
+    """Draws which class is taken for which: the number in each cell, its share of the row as shade.
+
+    Args:
+        path: where the PNG goes.
+        counts: how often class i was taken for class j, int `[classes, classes]`; at most
+            `LARGEST_MATRIX` classes can be read.
+        class_names: the name of each class.
+        title: of the whole.
+    """
+    size = len(class_names)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    names = [_shorten(name, 14) for name in class_names]
+    side = 2.2 + 0.42 * max(size, 4)
+    with _style({"axes.grid": False}):
+        figure = Figure(figsize=(side, side), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))  # a few mistakes show too
+        axes.set(xlabel="predicted", ylabel="true", title=title)
+        axes.set_xticks(range(size), names, rotation=90 if size > 4 else 0)
+        axes.set_yticks(range(size), names)
+        axes.tick_params(length=0)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[row, column] > 0.3 else "black"
+                weight = "bold" if row != column else "normal"
+                text = axes.text(column, row, f"{count}", ha="center", va="center", color=colour)
+                text.set(fontsize=7.5, fontweight=weight)
+        return _save(figure, path)
+
+
+def confused_pairs(
+    path: str | os.PathLike,
+    pairs: Sequence[tuple[int, int, int]],
+    totals: np.ndarray,
+    class_names: Sequence[str],
+    title: str = "",
+    most: int = 25,
+) -> pathlib.Path:
+    """Draws the pairs of classes that are confused most often, as bars.
+
+    Args:
+        path: where the PNG goes.
+        pairs: (true class, predicted class, how often), the most frequent first.
+        totals: examples of each true class, int `[classes]`.
+        class_names: the name of each class.
+        title: of the whole.
+        most: how many are shown.
+    """
+    shown = list(pairs[:most])[::-1]
+    names = [
+        f"{_shorten(class_names[a])} taken for {_shorten(class_names[b])}" for a, b, _ in shown
+    ]
+    counts = [count for *_, count in shown]
+    with _style({"axes.grid": False}):
+        figure = Figure(figsize=(8, 1.2 + 0.24 * len(shown)), layout="constrained")
+        axes = figure.subplots()
+        bars = axes.barh(range(len(shown)), counts, color=_COLOURS["validation"], height=0.7)
+        shares = [f"{count} of {totals[a]}" for a, _, count in shown]
+        axes.bar_label(bars, shares, padding=3, fontsize=7.5)
+        axes.set_yticks(range(len(shown)), names)
+        axes.set(xticks=[], title=title, xlim=(0, 1.15 * max(counts)))
+        axes.tick_params(length=0)
+        axes.spines["bottom"].set_visible(False)
+        return _save(figure, path)
 
 
 def _shorten(name: str, length: int = 18) -> str:
@@ -162,5 +255,7 @@ def _shorten(name: str, length: int = 18) -> str:
 def _save(figure: Figure, path: str | os.PathLike) -> pathlib.Path:
     path = pathlib.Path(path)
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=120)
+    with warnings.catch_warnings():  # a letter that no font here has is drawn as a box
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+        figure.savefig(path, dpi=120)
     return path

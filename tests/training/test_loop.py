@@ -12,6 +12,7 @@ import tiny_runs as runs
 from vit_jax import config as config_lib
 from vit_jax import pictures
 from vit_jax.errors import UserError
+from vit_jax.evaluation import classification
 from vit_jax.training import checkpoint, compilation, loop, trained, workdir
 
 SHORT = {
@@ -47,8 +48,11 @@ def test_says_what_it_does_and_what_comes_next(short_run):
         "train 1,077, validation 360, test 360",
         "steps: 6 of 32 examples over all devices",
         "FLOP/s = 3 x forward matmul FLOPs x images/s",
-        f"vit-jax evaluate --workdir={folder}",
+        "class      train    validation    test",
+        f"vit-jax evaluate --workdir={folder} --split=test",
         f"vit-jax predict --checkpoint={folder} IMAGE...",
+        f"vit-jax export {folder} --format=stablehlo --to={folder}.stablehlo",
+        f"vit-jax convert {folder} --to={folder}.safetensors",
     )
     for text in expected:
         assert text in printed
@@ -75,7 +79,13 @@ def test_keeps_config_pictures_trace_and_events(short_run):
     assert not config_lib.diff(
         saved, runs.tiny_config(**SHORT, log__tensorboard=True, log__pictures=True)
     )
-    for name in ("samples.png", "curves.png", "predictions.png"):
+    for name in (
+        "samples.png",
+        "curves.png",
+        "predictions.png",
+        "confusion.png",
+        "mistakes.png",
+    ):
         assert (folder / name).stat().st_size > 5_000
     assert list((folder / "profile").rglob("*.xplane.pb"))
     assert list((folder / "tensorboard").glob("events.*"))
@@ -84,6 +94,36 @@ def test_keeps_config_pictures_trace_and_events(short_run):
     lines = runs.record(folder)
     assert lines[-1]["split"] == "test"
     assert lines[-1]["accuracy"] == results["test"]["accuracy"]
+
+
+def test_the_best_step_is_what_remains(tmp_path, monkeypatch):
+    """The rate explodes after step 3: the run goes back to it, and so does who uses the run."""
+    printed = []
+    monkeypatch.setattr(loop.Progress, "say", lambda self, text: printed.append(text))
+    config = runs.tiny_config(
+        **SHORT | {"schedule__warmup": "0 steps"},
+        checkpoint__keep_best=1,
+        checkpoint__keep_last=1,
+        checkpoint__best_metric="loss",
+        checkpoint__best_mode="min",
+    )
+    monkeypatch.setattr(
+        loop.program_lib,
+        "create_schedule",
+        lambda *_: lambda step: 1e-3 + 1e3 * (step >= 3),
+    )
+    results = loop.train(config, tmp_path)
+    lines = runs.record(tmp_path)
+    losses = {x["step"]: x["loss"] for x in lines if x["split"] == "validation"}
+    assert losses[3] < losses[6]
+    assert "after step 3: this is kept" in "\n".join(printed)
+    assert results["validation"]["loss"] == losses[3]
+    assert (lines[-1]["split"], lines[-1]["step"], lines[-1]["checkpoint_step"]) == ("test", 6, 3)
+    assert trained.load(tmp_path).step == 3
+    again = classification.evaluate_checkpoint(tmp_path, split="validation")
+    assert again["loss"] == pytest.approx(losses[3], rel=1e-5)
+    assert loop.train(config, tmp_path)["test"]["loss"] == pytest.approx(results["test"]["loss"])
+    assert runs.record(tmp_path) == lines
 
 
 def test_measurements_are_in_every_training_line(short_run):

@@ -22,7 +22,7 @@ from vit_jax.data.prefetch import prefetch
 from vit_jax.parallel import distributed, sharding
 from vit_jax.parallel.mesh import create_mesh
 from vit_jax.planning.memory import Usage
-from vit_jax.training import fitting, sinks, trained, workdir
+from vit_jax.training import fitting, report, sinks, trained, workdir
 from vit_jax.training import program as program_lib
 from vit_jax.training.checkpoint import FOLDER, Checkpointer
 from vit_jax.training.compilation import use_cache
@@ -57,7 +57,8 @@ def train(
         profile: (first, end) of the steps to trace.
 
     Returns:
-        "validation" and "test" -> metrics after the last step, of the splits there are.
+        "validation" and "test" -> metrics of the splits there are: after the last step, or after
+        the best where the run keeps the best checkpoint.
 
     Raises:
         UserError: the configuration does not fit the data, the devices or the run in the folder.
@@ -98,6 +99,10 @@ def _train(
         steps = program_lib.resolve_steps(config, data.train_examples)
         program = program_lib.build(config, data, steps, mesh)
         progress.say(program_lib.summary(config, data, steps, program))
+        if jax.process_index() == 0:
+            sources = {"train": data.train.source}
+            sources |= {name: pipeline.source for name, pipeline in data.evaluated.items()}
+            progress.say(report.data(sources))
         run = _Run(config, folder, mesh, data, steps, program, progress, preemption)
         with fitting.advice(lambda: run.memory), run:
             run.start(profile)
@@ -126,6 +131,7 @@ class _Run:
     Attributes:
         state: of the training, on the mesh.
         step: how many steps were taken.
+        best: the step whose parameters `state` has after the last one, if it is another.
         results: the last evaluation of each split.
         memory: what a step takes on each device, once it is compiled.
     """
@@ -146,6 +152,7 @@ class _Run:
         self.progress, self.preemption = progress, preemption
         self.state: Any = None
         self.step = 0
+        self.best: int | None = None
         self.metadata = trained.describe(config, data.class_names, data.eval_ops)
         self.results: dict[str, dict[str, float]] = {}
         self.memory: Usage | None = None
@@ -211,8 +218,10 @@ class _Run:
                 self._save_and_stop()
 
     def finish(self) -> dict[str, dict[str, float]]:
-        """Evaluates on the test split, once; returns the last results."""
+        """Evaluates what the run is worth on the test split, once; returns the last results."""
+        self._go_back_to_the_best()
         self.evaluate("test")
+        self._draw_answers()
         return self.results
 
     # events -------------------------------------------------------------------------------------
@@ -236,11 +245,12 @@ class _Run:
         if split not in self.data.evaluated:
             return
         self._write_lines(0)
-        use_ema = self.config.evaluation.use_ema and self.state.ema_params is not None
-        params = self.state.ema_params if use_ema else self.state.params
         with self.meter.paused():
             result = self.program.evaluator(
-                params, self.state.model_state, self.data.evaluated[split], self._asked_to_stop
+                self._evaluated_params(),
+                self.state.model_state,
+                self.data.evaluated[split],
+                self._asked_to_stop,
             )
         if result is None:
             self._save_and_stop(owed=split == "validation")
@@ -248,6 +258,8 @@ class _Run:
         self.results[split] = result
         line = {name: value for name, value in result.items() if name != "examples"}
         line["evaluated_examples"] = result["examples"]
+        if self.best is not None:
+            line["checkpoint_step"] = self.best
         self.writer.write(self.step, split, {**self._position(self.step), **line})
         self.progress.line(self.step, split, result)
 
@@ -297,6 +309,47 @@ class _Run:
             assert self.first_batch is not None
             path = showcase.draw_samples(self.folder, self.first_batch, self.data.class_names)
             self.progress.say(f"training examples: {path}")
+
+    def _go_back_to_the_best(self) -> None:
+        """Takes the best checkpoint for the last, as whoever uses the run will."""
+        best = self.checkpointer.best() if self.config.checkpoint.keep_best else None
+        if best is None or best == self.step:
+            return
+        self.state = None  # there may not be room for two
+        restored = self.checkpointer.restore(self.program.abstract_state, step=best)
+        assert restored is not None
+        self.state, record = restored
+        self.best = best
+        self.results["validation"] = record["metrics"]
+        metric = self.config.checkpoint.best_metric
+        value = record["metrics"][metric]
+        self.progress.say(f"the best {metric} was {value:.4g} after step {best}: this is kept")
+
+    def _evaluated_params(self) -> Any:
+        use_ema = self.config.evaluation.use_ema and self.state.ema_params is not None
+        return self.state.ema_params if use_ema else self.state.params
+
+    def _draw_answers(self) -> None:
+        """Draws what the model says of the last split that was evaluated."""
+        if not (self.config.log.pictures and self.data.evaluated):
+            return
+        from vit_jax.evaluation import answers, showcase
+
+        split, pipeline = list(self.data.evaluated.items())[-1]
+        ops = self.data.eval_ops
+        found = answers.collect(
+            self.program.model,
+            self._evaluated_params(),
+            self.state.model_state,
+            pipeline,
+            ops,
+            self.mesh,
+            sigmoid=self.config.objective.name.startswith("sigmoid"),
+        )
+        if jax.process_index() == 0:
+            names = self.metadata["class_names"]
+            paths = showcase.draw_answers(self.folder, split, found, pipeline, ops, names)
+            self.progress.say(f"what it says of {split}: {', '.join(map(str, paths))}")
 
     def _writer(self) -> MetricWriter:
         log, active = self.config.log, jax.process_index() == 0
@@ -351,17 +404,11 @@ class _Run:
 def _draw_and_tell(
     config: ConfigDict, folder: Any, data: program_lib.Data, progress: Progress
 ) -> None:
-    """Draws the pictures of a finished run and prints the commands that use it."""
-    folder = pathlib.Path(folder)
+    """Draws the curves of a finished run, names what was not read and the commands that use it."""
     if config.log.pictures:
         from vit_jax.evaluation import showcase
 
-        paths = [showcase.draw_curves(folder)]
-        if data.evaluated:
-            shown = list(data.evaluated.values())[-1].source
-            paths.append(showcase.draw_predictions(folder, shown))
-        progress.say("pictures: " + ", ".join(map(str, paths)))
-    progress.say(
-        f"evaluate again: vit-jax evaluate --workdir={folder}\n"
-        f"use it:         vit-jax predict --checkpoint={folder} IMAGE..."
-    )
+        progress.say(f"how it went: {showcase.draw_curves(folder)}")
+    if text := report.unreadable({"train": data.train, **data.evaluated}):
+        progress.say(text)
+    progress.say(report.commands(folder, data.evaluated))

@@ -202,3 +202,8 @@ def transform(model: nn.Module, config: ConfigDict) -> nn.Module:
     if not config.adapters.rank and not freeze:
         return model
     return cast(nn.Module, Transformed(model, **config.adapters.to_dict(), freeze=freeze))
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """Returns the model inside what `transform` returned."""
+    return model.model if isinstance(model, Transformed) else model

@@ -216,7 +216,7 @@ def measurer(
         *(labels.resolve(question.labels, data, run.class_names) for run in runs), strict=True
     )
     inputs = views.Inputs([views.Views(run.ops, question.views) for run in runs])
-    shares = np.asarray(weights or [1.0] * len(runs))
+    shares = np.asarray(weights if len(weights) else [1.0] * len(runs))
     model = ensemble.Ensemble(
         models=tuple(run.model for run in runs),
         inputs=inputs.of_model,

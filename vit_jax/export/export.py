@@ -2,7 +2,7 @@
 """One export from beginning to end: build, write aside, compare, tell, and only then appear."""
 
 import dataclasses
-import importlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -12,13 +12,12 @@ import jax
 import numpy as np
 
 import vit_jax
+from vit_jax.data.tensorflow import import_tensorflow
 from vit_jax.export import format_module
 from vit_jax.export.comparison import Comparison, compare
 from vit_jax.export.program import Program, Request, build
 from vit_jax.training import trained
 from vit_jax.weights.files import appearing, check_new
-
-TOOLS = {"onnx": ("jax2onnx", "onnxruntime"), "savedmodel": ("tensorflow",)}
 
 
 def export_checkpoint(path: str | os.PathLike, request: Request) -> Comparison:
@@ -87,9 +86,9 @@ def _flat(program: Program, value: int) -> np.ndarray:
 
 
 def _versions(form: str) -> dict[str, str]:
-    tools = TOOLS.get(form, ())
-    return {
-        "vit_jax": vit_jax.__version__,
-        "jax": jax.__version__,
-        **{name: importlib.import_module(name).__version__ for name in tools},
-    }
+    found = {"vit_jax": vit_jax.__version__, "jax": jax.__version__}
+    if form == "savedmodel":  # a distribution of several names
+        found["tensorflow"] = import_tensorflow().__version__
+    if form == "onnx":
+        found |= {name: importlib.metadata.version(name) for name in ("jax2onnx", "onnxruntime")}
+    return found

@@ -31,7 +31,10 @@ FIELDS: dict[str, Field] = {
     "model.remat": Field("none", "what the backward pass recomputes: 'none', 'full', ..."),
     "model.scan": Field(False, "scan over the blocks: compiles faster, steps may be slower"),
     "model.overrides": Field({}, "fields of the model's spec to change, by name"),
-    "model.init_from": Field("", "a workdir or checkpoint to start from; '': random parameters"),
+    "model.init_from": Field(
+        "", "a workdir, file or folder of weights, or hf:... to start from; '': random parameters"
+    ),
+    "model.init_options": Field({}, "how to read it: layout, initialise, ignore, grid"),
     "data.source": Field("digits", "'digits', 'folder:PATH', 'tfds:NAME' or 'vtab:TASK'"),
     "data.data_dir": Field("", "where prepared data sets lie; '': the source's own default"),
     "data.train_split": Field("train", "the part that is trained on"),

@@ -195,8 +195,9 @@ def _check_batch(config: ConfigDict) -> None:
 
 
 def _check_model(config: ConfigDict) -> None:
-    """The model can be made; nothing is allocated."""
+    """The model can be made; nothing is allocated. What it starts from is read later."""
     from vit_jax.models import create_model
+    from vit_jax.training import start
 
     settings = config.model
     own = {name: settings[name] for name in ("dtype", "param_dtype", "remat", "scan")}
@@ -204,7 +205,8 @@ def _check_model(config: ConfigDict) -> None:
         if name in own or name in ("name", "num_classes"):
             raise UserError(f"model.overrides.{name}: it is a field; set model.{name} instead")
     overrides = {**settings.overrides.to_dict(), **own}
-    create_model(settings.name, num_classes=settings.num_classes or 1000, **overrides)
+    model = create_model(settings.name, num_classes=settings.num_classes or 1000, **overrides)
+    start.options(config, model.spec)
 
 
 def _check_data(config: ConfigDict) -> None:

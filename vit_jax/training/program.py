@@ -22,9 +22,8 @@ from vit_jax.objectives import create_objective
 from vit_jax.optim import create_optimiser, create_schedule
 from vit_jax.parallel import sharding
 from vit_jax.planning import devices, flops
-from vit_jax.training import adapters, metrics, state, step, trained
+from vit_jax.training import adapters, metrics, start, state, step, trained
 from vit_jax.training.compilation import compile_together
-from vit_jax.weights import transfer
 
 _TABLE_ROWS = 14  # of the sharding table shown at the start
 
@@ -206,8 +205,8 @@ def _work(config: ConfigDict, model: nn.Module, abstract: Any, shape: Any, mesh:
 
 def create_state(
     config: ConfigDict, program: Program, mesh: Mesh
-) -> tuple[state.TrainState, transfer.Report | None]:
-    """Returns the state before the first step, and what was taken from `model.init_from`."""
+) -> tuple[state.TrainState, str | None]:
+    """Returns the state before the first step, and what became of `model.init_from`'s arrays."""
     fresh = state.create_state(
         program.model,
         program.optimiser,
@@ -218,12 +217,9 @@ def create_state(
     )
     if not config.model.init_from:
         return fresh, None
-    own, beside = adapters.split(fresh.params)
-    source = trained.load(config.model.init_from)
-    params, report = transfer.transfer(
-        source.params, own, program.model.spec, trained_spec=source.model.spec
-    )
-    return state.with_params(fresh, {**params, **beside}), report
+    _, adapted = adapters.split(fresh.params)
+    params, report = start.load(config, adapters.plain(program.model), program.image_shape[2])
+    return state.with_params(fresh, {**params, **adapted}), report
 
 
 def compile_step(program: Program, mesh: Mesh) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from vit_jax import config as config_lib
 from vit_jax.errors import UserError
+from vit_jax.training import start
 
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -48,12 +49,14 @@ def changes(folder: str | os.PathLike, config: ConfigDict) -> list[tuple[str, An
 
 
 def check(folder: str | os.PathLike, config: ConfigDict) -> None:
-    """Refuses to go on with a run that has checkpoints under a configuration they do not fit.
+    """Refuses a new run without what it starts from, and an old one under what does not fit it.
 
     Raises:
         UserError: names the first such field.
     """
     if not any((pathlib.Path(folder) / CHECKPOINTS).glob("[0-9]*")):
+        if config.model.init_from:
+            start.check_source(config.model.init_from)
         return
     for field, before, now in changes(folder, config):
         if f"{field}.".startswith(tuple(f.rstrip(".") + "." for f in FIXED)):

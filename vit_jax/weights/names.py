@@ -22,8 +22,9 @@ SHOWN = 10  # problems an error lists
 # What `transfer` fits to a model of another size, or says why it cannot.
 SIZED = r"(^|/)(pos_embed|patch_embed/kernel|relative_position_bias|token_mlp/fc\d/\w+)$"
 # What a model may have or not: a source's are read also where ours has no place for them.
-OPTIONAL = tuple(
-    f"{part}/{leaf}" for part in ("head", "head_dist", "pre_logits") for leaf in ("kernel", "bias")
+OPTIONAL = (
+    *(f"{p}/{leaf}" for p in ("head", "head_dist", "pre_logits") for leaf in ("kernel", "bias")),
+    *("cls_token", "dist_token", "reg_tokens"),  # the position table may have rows for them
 )
 
 

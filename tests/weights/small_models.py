@@ -11,7 +11,7 @@ from vit_jax import create_model, list_models, model_info
 from vit_jax.layers.stack import stack_layers
 from vit_jax.models.swin import SwinSpec
 from vit_jax.models.vit import ViTSpec
-from vit_jax.weights.conversion import abstract_params
+from vit_jax.weights.conversion import LAYOUTS, abstract_params
 
 VARIANTS = list_models()
 CLASSES = 5
@@ -28,13 +28,28 @@ def small(name, **overrides):
         fields |= {"depth": 2, "stem_width": 32}
     elif isinstance(spec, SwinSpec):
         window = spec.window_size
-        fields = {"image_size": 32 * window, "width": 8, "depths": (2, 3, 1, 1)}
-        fields |= {"num_heads": (1, 2, 2, 4)}
+        fields = {"image_size": 16 * window, "width": 8, "depths": (2, 2, 2)}
+        fields |= {"num_heads": (1, 2, 4)}
     else:
         side = spec.patch_size
         fields = {"image_size": (2 * side, 3 * side), "width": 12, "depth": 2}
         fields |= {"token_mlp_dim": 6, "channel_mlp_dim": 20}
     return create_model(name, **{"num_classes": CLASSES} | fields | overrides)
+
+
+def has_place(name, layout):
+    """Which variants a layout can hold, from what its projects have."""
+    spec = model_info(name).spec
+    if name.startswith(("swin", "mixer")):
+        return layout in LAYOUTS[type(spec)]
+    hybrid, deit3 = spec.stem_depths is not None, spec.layer_scale is not None
+    return {
+        "timm": True,
+        "official": not hybrid,
+        "transformers": not hybrid and not deit3,
+        "vision_transformer": not deit3 and not spec.distilled,
+        "big_vision": not deit3 and not spec.distilled,
+    }[layout]
 
 
 def template(model):

@@ -7,9 +7,9 @@ import pytest
 import real_names
 from flax.training.checkpoints import convert_pre_linen
 from flax.traverse_util import flatten_dict, unflatten_dict
-from small_models import CLASSES, VARIANTS, random_params, small, template
+from small_models import CLASSES, VARIANTS, has_place, random_params, small, template
 
-from vit_jax import create_model, model_info
+from vit_jax import create_model
 from vit_jax.errors import UserError
 from vit_jax.weights.conversion import LAYOUTS, choose_layout, name_map
 
@@ -54,21 +54,6 @@ def test_names_and_shapes_are_those_of_a_real_checkpoint(case):
     chosen, found = choose_layout(theirs, model.spec, shapes)
     assert found.keys(list(flatten_dict(shapes, sep="/"))) == theirs.keys()
     assert chosen == layout or case == "DeiT-Ti distilled"  # whose names are timm's as well
-
-
-def has_place(name, layout):
-    """Which variants a layout can hold, from what its projects have."""
-    spec = model_info(name).spec
-    if name.startswith(("swin", "mixer")):
-        return True
-    hybrid, deit3 = spec.stem_depths is not None, spec.layer_scale is not None
-    return {
-        "timm": True,
-        "official": not hybrid,
-        "transformers": not hybrid and not deit3,
-        "vision_transformer": not deit3 and not spec.distilled,
-        "big_vision": not deit3 and not spec.distilled,
-    }[layout]
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "Train a model by a recipe; the same command again goes on where it stopped.",
     "sweep": "Train a grid of settings and compare them in one table.",
     "evaluate": "Measure a trained model on a part of its data.",
+    "vtab": "Measure how a model transfers, by the 19 tasks of VTAB-1k.",
     "soup": "Average the parameters of fine-tuned runs into one model.",
     "predict": "Name what is on images.",
     "convert": "Bring in weights of timm, transformers and others; hand them out.",

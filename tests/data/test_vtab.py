@@ -1,6 +1,7 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """The tasks of VTAB-1k on tiny data sets with the features of the real ones."""
 
+import pathlib
 import types
 
 import numpy as np
@@ -263,3 +264,18 @@ def test_mistakes_name_what_there_is(tmp_path):
         create_source("vtab:dtd", "val", str(tmp_path))
     with pytest.raises(UserError, match=r"'dtd/3.*' is not prepared in .*: run `python -c "):
         create_source("vtab:dtd", "test", str(tmp_path))
+
+
+def test_the_documented_table_is_the_code():
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "vtab.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    documented = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
+    expected = []
+    for group in vtab.GROUPS:
+        for name in vtab.TASKS.names():
+            task, (splits, examples, classes) = vtab.TASKS.get(name), TABLE[name]
+            parts = [vtab.split_expression(task, s, sizes(splits)) for s in ("val200", "test")]
+            row = [name, group, task.data_set, str(classes), parts[0]]
+            row += [parts[1].replace("[0:]", ""), str(examples)]
+            expected += [row] if task.group == group else []
+    assert [[*row[:4], *row[5:8]] for row in documented] == expected

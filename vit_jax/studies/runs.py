@@ -213,8 +213,8 @@ def _validation_step(run: Run) -> int:
     return results(run.folder).get("validation", {}).get("step", -1)
 
 
-def _number(found: Mapping[str, Mapping[str, Any]], metric: str) -> str:
-    value = found.get("validation", {}).get(metric)
+def _number(found: Mapping[str, Mapping[str, Any]], metric: str, split: str = "validation") -> str:
+    value = found.get(split, {}).get(metric)
     return "unknown" if value is None else f"{value:.4f}"
 
 
@@ -222,7 +222,8 @@ def _describe(outcome: Outcome) -> str:
     taken = f"{outcome.state} after {outcome.seconds:.0f} s"
     if outcome.state == FINISHED:
         metric = outcome.run.config.checkpoint.best_metric
-        return f"{taken}, validation {metric} {_number(outcome.results, metric)}"
+        split = "validation" if outcome.run.config.data.validation_split else "test"
+        return f"{taken}, {split} {metric} {_number(outcome.results, metric, split)}"
     return f"{taken}: {outcome.reason}" if outcome.reason else taken
 
 

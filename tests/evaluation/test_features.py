@@ -99,6 +99,10 @@ def test_parts_are_chosen_apart_from_what_is_measured(monkeypatch):
     assert [len(p) for p in (parts.train, parts.learn, parts.choose, parts.test)] == [
         100, 90, 10, 30,
     ]  # fmt: skip
+    other = suite.extract(run, Question(source="x", split="test"), train_split="validation")
+    assert [len(p) for p in (other.train, other.learn, other.choose, other.test)] == [
+        30, 27, 3, 20,
+    ]  # fmt: skip
     rows = lambda f: sorted(row.tobytes() for row in f.values)  # noqa: E731
     assert sorted(rows(parts.learn) + rows(parts.choose)) == rows(parts.train)
     with pytest.raises(UserError, match="learn from the training part"):

@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train, validation or test as the run has them, or an expression of the source such "
         "as train+test; default: test",
     )
+    parser.add_argument(
+        "--train-split",
+        default="",
+        metavar="PART",
+        help="what few_shot, knn and linear_probe learn from; default: train",
+    )
     parser.add_argument("--source", default="", help="other data: folder:PATH or tfds:NAME")
     parser.add_argument("--data-dir", default="", metavar="DIR", help="where prepared data lie")
     parser.add_argument(
@@ -86,7 +92,7 @@ def run(args: argparse.Namespace, _: Sequence[str]) -> None:
         labels=args.labels,
         views=views.parse(args.views),
     )
-    result = suite.evaluate(args.checkpoints, question, chosen, args.weights)
+    result = suite.evaluate(args.checkpoints, question, chosen, args.weights, args.train_split)
     if process.index == 0:
         print(json.dumps(result, indent=2) if args.json else _table(result, chosen))
 

@@ -141,9 +141,9 @@ class Question:
     """On what, and how, models are measured.
 
     Attributes:
-        split: "train", "validation" or "test", as the run's config names them, or an expression of
+        split: "train", "validation" or "test" as the run's config names them, or an expression of
             the source like "train+test"; always seen with the preprocessing of evaluation.
-        source: other data; "" for the run's.
+        source: other data; "" for the run's. Its splits are what it calls so itself.
         data_dir: where prepared data sets lie; "" for where the run had them.
         batch_size: over all devices; 0 for the run's, rounded up to the devices there are.
         labels: what the labels mean, see `labels`; "" to match the names of the classes.
@@ -271,8 +271,15 @@ def _plain(config: ConfigDict) -> ConfigDict:
 def open_split(
     config: ConfigDict, split: str, source: str = "", data_dir: str = ""
 ) -> Source | None:
-    """Returns the source of a split, or of an expression of splits; None if the config has none."""
-    part = config.data[f"{split}_split"] if split in SPLITS else split
+    """Returns the source of a split; None if the config has none.
+
+    Args:
+        config: of a run.
+        split: one of `SPLITS` as the config names them, or an expression of the source.
+        source: other data, whose own splits are meant; "" for the run's.
+        data_dir: where prepared data sets lie; "" for where the run had them.
+    """
+    part = config.data[f"{split}_split"] if split in SPLITS and not source else split
     if not part:
         return None
     folder = data_dir or config.data.data_dir or None

@@ -44,6 +44,7 @@ def evaluate(
     question: Question,
     suite: Sequence[str] = ("accuracy",),
     weights: str = "uniform",
+    train_split: str = "",
 ) -> dict[str, Any]:
     """Measures checkpoints on a split.
 
@@ -52,7 +53,8 @@ def evaluate(
         question: on what, and how.
         suite: among `EVALUATORS`; those of features take one checkpoint.
         weights: of the checkpoints, "uniform" or "validation": in proportion to their accuracy on
-            the validation part.
+            the validation part of their own data.
+        train_split: what the evaluators of features learn from; "" for the training part.
 
     Returns:
         {"step" (of one) or "checkpoints" and "weights" (of several), "split"}, what
@@ -63,7 +65,9 @@ def evaluate(
         UserError: no usable checkpoint, no such data, or what cannot be measured.
     """
     of_features = [name for name in suite if name != "accuracy"]
-    _check(len(paths), question, of_features, "accuracy" in suite, weights)
+    _check(len(paths), question, suite, weights)
+    if train_split and not of_features:
+        raise UserError("--train-split is for few_shot, knn and linear_probe; add one to --suite")
     use_cache()
     runs = [trained.load(path) for path in paths]
     if len(runs) == 1:
@@ -75,7 +79,7 @@ def evaluate(
     if "accuracy" in suite:
         result |= classification.evaluate(runs, question, shares)
     if of_features:
-        parts = extract(runs[0], question)
+        parts = extract(runs[0], question, train_split or "train")
         measures = {
             "few_shot": lambda: few_shot.evaluate(parts.learn, parts.choose, parts.test),
             "knn": lambda: knn.evaluate(parts.train, parts.test),
@@ -86,17 +90,15 @@ def evaluate(
     return result
 
 
-def _check(
-    count: int, question: Question, of_features: Sequence[str], accuracy: bool, weights: str
-) -> None:
+def _check(count: int, question: Question, suite: Sequence[str], weights: str) -> None:
     """Raises UserError if some of what was asked for would have no effect."""
     if weights not in WEIGHTS:
         raise UserError(f"--weights={weights!r} must be one of {', '.join(WEIGHTS)}")
     if weights != "uniform" and count == 1:
         raise UserError(f"--weights={weights} is for several checkpoints; there is one")
-    if of_features and count > 1:
-        raise UserError(f"{of_features[0]} measures one checkpoint, not {count}; give one")
-    if not accuracy and (question.labels or question.views):
+    if count > 1 and tuple(suite) != ("accuracy",):
+        raise UserError(f"{suite[-1]} measures one checkpoint, not {count}; give one")
+    if "accuracy" not in suite and (question.labels or question.views):
         option = "labels" if question.labels else "views"
         raise UserError(f"--{option} concerns accuracy alone; add it to --suite")
 
@@ -107,8 +109,8 @@ def member_weights(
     """Returns the weight of each member of an ensemble; they add up to one."""
     if weights == "uniform":
         return [1 / len(runs)] * len(runs)
-    on_validation = dataclasses.replace(question, split="validation")
-    accuracies = [classification.evaluate([run], on_validation)["accuracy"] for run in runs]
+    own = dataclasses.replace(question, split="validation", source="", labels="")
+    accuracies = [classification.evaluate([run], own)["accuracy"] for run in runs]
     if not sum(accuracies):
         raise UserError("--weights=validation: no checkpoint gets any validation example right")
     return [accuracy / sum(accuracies) for accuracy in accuracies]
@@ -120,7 +122,7 @@ class Parts:
 
     Attributes:
         train: of the training part.
-        learn: what of it is learnt from where something is chosen: all, if there is a validation
+        learn: what of it is learnt from where something is chosen: all, if the run has a validation
             part that is not in question itself; otherwise all but a random tenth.
         choose: of the validation part, or that tenth.
         test: of the split in question.
@@ -132,13 +134,18 @@ class Parts:
     test: Features
 
 
-def extract(run: trained.Trained, question: Question) -> Parts:
-    """Returns the features of the parts of a run's data, or of other data split alike.
+def extract(run: trained.Trained, question: Question, train_split: str = "train") -> Parts:
+    """Returns the features of the parts of a run's data, or of other data.
+
+    Args:
+        run: the model.
+        question: what is measured; other data has no validation part to choose on.
+        train_split: what is learnt from.
 
     Raises:
         UserError: the training part is in question, or differs in its classes.
     """
-    if question.split == "train":
+    if question.split == train_split:
         raise UserError(
             "few_shot, knn and linear_probe learn from the training part: measure another --split"
         )
@@ -148,15 +155,16 @@ def extract(run: trained.Trained, question: Question) -> Parts:
         source = classification.open_split(run.config, split, question.source, question.data_dir)
         return None if source is None else extractor(source, question.batch_size)
 
-    train, test = features("train"), extractor(question.open(run.config), question.batch_size)
+    train, test = features(train_split), extractor(question.open(run.config), question.batch_size)
     if train is None:
-        raise UserError("the run has no training part to learn from")
+        raise UserError("the run has no training part to learn from; name one by --train-split")
     if train.num_classes != test.num_classes:
         raise UserError(
             f"the training part has {train.num_classes} classes, the {question.split} part "
             f"{test.num_classes}; they must be the same"
         )
-    choose = None if question.split == "validation" else features("validation")
+    other = bool(question.source) or question.split == "validation"
+    choose = None if other else features("validation")
     if choose is not None:
         return Parts(train, train, choose, test)
     order = np.random.default_rng(0).permutation(len(train))

@@ -305,6 +305,25 @@ def build(tmp_path, features, examples, file_format="array_record", **info):
 _NUMBERS = iter(range(100))
 
 
+def test_tfds_tells_the_names_of_files_where_it_keeps_them(tmp_path):
+    names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in (7, 1, 50_000)]
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    name = build(
+        tmp_path,
+        lambda f: {
+            "image": f.Image(encoding_format="png"),
+            "label": f.ClassLabel(num_classes=3),
+            "file_name": f.Text(),
+        },
+        [{"image": pixels, "label": i, "file_name": file} for i, file in enumerate(names)],
+    )
+    source = create_source(f"tfds:{name}", "test", str(tmp_path))
+    assert [source.file_name(i) for i in range(3)] == [names[source[i]["label"]] for i in range(3)]
+    assert {source.file_name(i) for i in range(3)} == set(names)
+    digits = create_source("digits", "test")
+    assert digits.file_name(3) == digits.name(3)
+
+
 def test_tfds_finds_image_and_label_whatever_they_are_called(tmp_path):
     images = rng.integers(0, 255, (6, 3, 2, 3), dtype=np.uint8)
     name = build(

@@ -21,7 +21,7 @@ GIB = 2**30
 RESERVE = 0.03
 
 # A search stops after this many compilations; each may take a minute.
-MOST_COMPILATIONS = 12
+MOST_COMPILATIONS = 10
 
 # Expected time of a step relative to one without rematerialisation, cheapest first. "full" computes
 # the forward pass of every block twice, and a backward pass costs two forward ones; "dots" repeats
@@ -198,26 +198,29 @@ def search(
     unchanged: Trial,
     limit: int,
     measure: Callable[[Change], Usage | None],
+    held: Callable[[Change], int],
     *,
     thorough: bool,
 ) -> Iterator[Trial]:
     """Yields what was measured, until something fits.
 
-    A change is left out if it cannot fit for what is known already: no part of what a step works
-    with shrinks more than its share of the batch, nor of what is held more than it is spread.
+    A change is left out if it cannot fit for what is known already: smaller parts of a batch save
+    at most their share of what a step works with, and spreading the state at most twice what it
+    saves of the state (gradients are as large as the parameters).
 
     Args:
         candidates: least cost first.
         unchanged: the configuration as it is.
         limit: bytes a device.
-        measure: compiles the step with a change; what that takes time.
+        measure: compiles the step with a change.
+        held: the bytes a device holds with a change, found without compiling.
         thorough: go on until each single kind of change was found to fit or not to.
     """
     trials, solved = [unchanged], set[frozenset[str]]()
     for change in candidates:
         if solved and (not thorough or len(change.kinds) > 1 or change.kinds in solved):
             continue
-        if _least(change, trials) > limit:
+        if _least(change, trials, held(change)) > limit:
             continue
         if len(trials) > MOST_COMPILATIONS:
             return
@@ -228,16 +231,15 @@ def search(
             solved.add(change.kinds)
 
 
-def _least(change: Change, trials: Sequence[Trial]) -> float:
+def _least(change: Change, trials: Sequence[Trial], held: int) -> float:
     """Returns bytes that a change needs at least, going by what others took."""
-    least = 0.0
+    least = float(held)
     for trial in trials:
-        if trial.usage is None:
+        if trial.usage is None or trial.change.remat != change.remat:
             continue
-        held = trial.usage.held * min(1.0, trial.change.fsdp / change.fsdp)
-        same = (change.remat, change.fsdp) == (trial.change.remat, trial.change.fsdp)
         share = min(1.0, trial.change.accumulation / change.accumulation)
-        least = max(least, held + (trial.usage.working * share if same else 0.0))
+        spread = max(0, trial.usage.held - held)
+        least = max(least, trial.usage.held + trial.usage.working * share - 2 * spread)
     return least
 
 

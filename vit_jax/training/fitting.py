@@ -8,6 +8,7 @@ time; "off" lets things happen.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -209,16 +210,21 @@ def settings_of(config: ConfigDict, mesh: Mesh) -> memory.Settings:
 
 def _measure(config: ConfigDict, data: program_lib.Data, what: str) -> Usage | None:
     """Compiles the training step or the evaluation; None if memory runs out in the compiler."""
-    mesh = create_mesh(config.mesh.to_dict())
-    steps = program_lib.resolve_steps(config, data.train_examples)
-    with jax.set_mesh(mesh):
-        program = program_lib.build(config, data, steps, mesh)
-        try:
+    program, mesh = _build(config, data)
+    try:
+        with jax.set_mesh(mesh):
             if what == EVALUATION:
                 return _evaluation_usage(config, program, data, mesh)
             return _compile_training(config, program, mesh)[1]
-        except TooLargeError:
-            return None
+    except TooLargeError:
+        return None
+
+
+def _build(config: ConfigDict, data: program_lib.Data) -> tuple[program_lib.Program, Mesh]:
+    mesh = create_mesh(config.mesh.to_dict())
+    steps = program_lib.resolve_steps(config, data.train_examples)
+    with jax.set_mesh(mesh):
+        return program_lib.build(config, data, steps, mesh), mesh
 
 
 class Fitter:
@@ -291,9 +297,19 @@ class Fitter:
             return _measure(_with_fields(config, change.fields), data, found.what)
 
         candidates = memory.changes(settings) if training else memory.evaluation_changes(settings)
+
+        @functools.cache
+        def state_bytes(fsdp: int) -> int:
+            spread = _with_fields(config, {memory.FSDP: settings.fsdp * fsdp, memory.DATA: -1})
+            return sharding.shard_bytes(_build(spread, data)[0].abstract_state)
+
+        def held(change: Change) -> int:
+            return state_bytes(change.fsdp)
+
         trials = [Trial(settings.unchanged(), found.usage)]
         thorough = config.memory != "auto"
-        for trial in memory.search(candidates, trials[0], limit, measure, thorough=thorough):
+        search = memory.search(candidates, trials[0], limit, measure, held, thorough=thorough)
+        for trial in search:
             takes = "too much to compile" if trial.usage is None else gib(trial.usage.total)
             self._say(f"  {trial.change.overrides()}: {takes} GiB a device")
             trials.append(trial)

@@ -2,8 +2,10 @@
 """What the environment says about who this process is, and two processes that join."""
 
 import functools
+import importlib.util
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -12,9 +14,11 @@ import jax
 import numpy as np
 import optax
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vit_jax.errors import UserError
-from vit_jax.parallel.distributed import Plan, initialise, plan
+from vit_jax.parallel.distributed import Flags, Machine, Plan, initialise, plan
 from vit_jax.parallel.mesh import create_mesh
 from vit_jax.parallel.sharding import put_batch
 from vit_jax.training import checkpoint
@@ -55,7 +59,14 @@ OPEN_MPI = {
     "OMPI_COMM_WORLD_LOCAL_RANK": "1",
     "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
 }
+JOB = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "3"}
 GKE = {"TPU_WORKER_HOSTNAMES": "a,b,c,d", "TPU_WORKER_ID": "1"}
+XPK = {
+    "JAX_COORDINATOR_ADDRESS": "js-job-0-0.js",
+    "JAX_COORDINATOR_PORT": "6002",
+    "NNODES": "4",
+    "NODE_RANK": "3",
+}
 FOUR_GPUS = {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}
 
 CASES = {
@@ -86,7 +97,23 @@ CASES = {
         SLURM | FOUR_GPUS | {"SLURM_STEP_TASKS_PER_NODE": "2(x4)", "SLURM_LOCALID": "1"},
         Plan("SLURM", 8, 6, None, (2, 3)),
     ),
+    "slurm bound to two of its node's four gpus": (
+        SLURM
+        | {"CUDA_VISIBLE_DEVICES": "2,3", "SLURM_GPUS_PER_TASK": "2"}
+        | {"SLURM_STEP_TASKS_PER_NODE": "2(x4)", "SLURM_LOCALID": "1"},
+        Plan("SLURM", 8, 6, None, (0, 1)),
+    ),
+    "slurm, another number of tasks on each node": (
+        SLURM
+        | FOUR_GPUS
+        | {"SLURM_STEP_TASKS_PER_NODE": "4,2(x2)", "SLURM_NODEID": "2"}
+        # the second of two tasks on the third node
+        | {"SLURM_LOCALID": "1"},
+        Plan("SLURM", 8, 6, None, (2, 3)),
+    ),
     "slurm one task": (SLURM | {"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, None),
+    "xpk": (XPK, Plan("xpk variables", 4, 3, "js-job-0-0.js:6002")),
+    "pathways": (GKE | {"JAX_PLATFORMS": "proxy", "JAX_BACKEND_TARGET": "grpc://h:1"}, None),
     "open mpi": (OPEN_MPI, Plan("Open MPI", 2, 1)),
     "gke tpu": (GKE, Plan("GKE TPU variables", 4)),
     "gke tpu slices": (GKE | {"MEGASCALE_NUM_SLICES": "2"}, Plan("GKE TPU variables", 8)),
@@ -105,9 +132,77 @@ def test_the_environment_decides(case):
         assert found == expected
 
 
+def test_flags_come_before_any_variable():
+    expected = Plan("flags", 3, 1, "n07:99")
+    assert plan(OURS | SLURM | GKE, Flags("n07:99", 3, 1)) == expected
+    assert plan(OURS, Flags("n07:99", 1, 0)) == Plan("flags", 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (Flags("n07:99"), "--num-processes, --process-id is missing"),
+        (Flags("", 2, 0), "--coordinator is missing"),
+        (Flags("n07", 2, 0), "--coordinator=n07 has no port"),
+        (Flags("n07:99", 2, 2), "--process-id=2 must be from 0 to --num-processes-1=1"),
+        (Flags("n07:99", 2, -1), "--process-id='-1' must be a whole number"),
+    ],
+)
+def test_flags_are_all_given_and_right(flags, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        plan({}, flags)
+
+
 def test_cloud_tpus_answer_for_themselves():
-    assert plan({}, has_tpu=True).count is None
-    assert plan({"TPU_SKIP_MDS_QUERY": "1"}, has_tpu=True) == Plan("single process", 1, 0)
+    machine = Machine(has_tpu=True)
+    assert plan({}, machine=machine).count is None
+    skip = {"TPU_SKIP_MDS_QUERY": "1"}
+    assert plan(skip, machine=machine) == Plan("single process", 1, 0)
+    assert plan(GKE, machine=machine).how == "GKE TPU variables"
+
+
+MANY_GPUS = {  # on a machine of eight, where CUDA_VISIBLE_DEVICES is not set
+    "torchrun shares them": (TORCHRUN, (2, 3)),
+    "slurm shares them": (SLURM, (4, 5)),
+    "slurm one task a node takes all": (
+        SLURM | {"SLURM_STEP_TASKS_PER_NODE": "1(x8)", "SLURM_LOCALID": "0"},
+        tuple(range(8)),
+    ),
+    "open mpi shares them": (OPEN_MPI, (4, 5, 6, 7)),
+    "all hidden": (SLURM | {"CUDA_VISIBLE_DEVICES": ""}, None),
+    "ours takes all": (OURS, None),
+}
+
+
+@pytest.mark.parametrize("case", MANY_GPUS)
+def test_gpus_are_shared_out(case):
+    environ, devices = MANY_GPUS[case]
+    assert plan(environ, machine=Machine(num_gpus=8)).local_devices == devices
+
+
+@given(st.lists(st.sampled_from([1, 2, 4, 8]), min_size=1, max_size=5), st.sampled_from([None, 8]))
+def test_slurm_tasks_of_a_node_take_all_gpus_once(tasks, visible):
+    """Whatever the numbers of tasks on the nodes."""
+    listed = {} if visible is None else {"CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}
+    total = sum(tasks)
+    spelled = ",".join(map(str, tasks))
+    for node, here in enumerate(tasks):
+        taken = []
+        for local in range(here):
+            own = {"SLURM_LOCALID": str(local), "SLURM_NODEID": str(node)}
+            own |= {"SLURM_NTASKS": str(total), "SLURM_PROCID": str(sum(tasks[:node]) + local)}
+            own |= {"SLURM_STEP_TASKS_PER_NODE": spelled}
+            found = plan(SLURM | listed | own, machine=Machine(num_gpus=8))
+            taken += found.local_devices if total > 1 else range(8)
+        assert taken == list(range(8))
+
+
+def test_an_indexed_job_is_joined_by_the_kubernetes_package(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "kubernetes")
+    assert plan(JOB) == Plan("the Kubernetes Job", None, 3)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match="pip install kubernetes"):
+        plan(JOB)
 
 
 REFUSED = {
@@ -120,6 +215,11 @@ REFUSED = {
         "start with srun",
     ),
     "a newer open mpi": ({"OMPI_COMM_WORLD_SIZE": "2"}, "set JAX_COORDINATOR_ADDRESS"),
+    "gpus that do not share out": (
+        SLURM | {"CUDA_VISIBLE_DEVICES": "0,1,2"},
+        "4 processes on this machine see 3 GPUs",
+    ),
+    "half of xpk": ({"NNODES": "2", "NODE_RANK": "1"}, "NNODES=2 speaks of several"),
     "mpich": ({"PMI_SIZE": "4", "PMI_RANK": "1"}, "PMI_SIZE=4"),
     "tpu hosts without an id": ({"TPU_WORKER_HOSTNAMES": "a,b"}, "TPU_WORKER_HOSTNAMES=a,b"),
 }
@@ -137,7 +237,7 @@ def test_one_process_needs_no_joining(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     info = initialise()
     assert (info.index, info.count) == (0, 1)
-    assert str(info) == "process 0/1 via single process, local devices [0, 1, 2, 3, 4, 5, 6, 7]"
+    assert str(info) == "process 0 of 1 via single process, local devices [0, 1, 2, 3, 4, 5, 6, 7]"
     assert initialise() == info
 
 
@@ -191,7 +291,7 @@ def test_two_processes_join_train_and_save(tmp_path):
     lines = result.stdout.splitlines()
     for index in (0, 1):
         own = [line for line in lines if line.startswith(f"[{index}] ")]
-        assert any(f"process {index}/2 via JAX_* variables" in line for line in own)
+        assert any(f"process {index} of 2 via JAX_* variables" in line for line in own)
         assert f"[{index}] rows {[4 * index + i for i in range(4)]}" in own
         assert f"[{index}] sum 28.0" in own
         assert f"[{index}] restored step 3" in own
@@ -226,7 +326,7 @@ def three_steps_alone():
     return state.params, float(metrics["loss"])
 
 
-def test_slurm_variables_are_enough_to_join(tmp_path):
+def test_slurm_variables_are_enough_to_join():
     """jax's own detection, told by made-up SLURM variables: same program, no launcher."""
     port = str(free_port())
     processes = []
@@ -248,4 +348,4 @@ def test_slurm_variables_are_enough_to_join(tmp_path):
         )
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     for index, output in enumerate(outputs):
-        assert f"process {index}/2 via SLURM, local devices" in output
+        assert f"process {index} of 2 via SLURM, coordinator localhost:{port}, local" in output

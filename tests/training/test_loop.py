@@ -39,7 +39,7 @@ def short_run(tmp_path_factory):
 def test_says_what_it_does_and_what_comes_next(short_run):
     folder, _, printed = short_run
     expected = (
-        "process 0/1",
+        "process 0 of 1",
         "train.batch_size = 32",
         "train.duration: '60 steps' -> '6 steps'",
         "block_00/attn/qkv/kernel",

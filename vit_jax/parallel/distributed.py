@@ -1,8 +1,8 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """Which of how many processes is this? No switch to set: the environment tells, or refuses.
 
-`plan` is a pure function of the environment variables; `initialise` carries it out. A run that was
-started N times but would not join up is an error, never N silent copies of the same training.
+`plan` is a pure function of flags and environment variables; `initialise` carries it out. A run
+that was started N times but would not join up is an error, never N silent copies of one training.
 """
 
 import collections
@@ -12,12 +12,43 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 
 from vit_jax.errors import UserError
 
 Environ = Mapping[str, str]
+
+
+class Flags(NamedTuple):
+    """What a command line says of this process: all three, or none.
+
+    Attributes:
+        coordinator: `host:port` of process 0; "" if not given.
+        num_processes: how many there are.
+        process_id: which this is, from 0.
+    """
+
+    coordinator: str = ""
+    num_processes: int | None = None
+    process_id: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What plays a part besides variables.
+
+    Attributes:
+        has_tpu: whether TPU chips and libtpu are here.
+        num_gpus: NVIDIA GPUs of the machine, whether a variable hides some of them or not.
+    """
+
+    has_tpu: bool = False
+    num_gpus: int = 0
+
+
+_NO_FLAGS, _PLAIN = Flags(), Machine()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,25 +82,28 @@ class ProcessInfo:
     def __str__(self) -> str:
         at = f", coordinator {self.coordinator}" if self.coordinator else ""
         devices = [device.id for device in jax.local_devices()]
-        return f"process {self.index}/{self.count} via {self.how}{at}, local devices {devices}"
+        return f"process {self.index} of {self.count} via {self.how}{at}, local devices {devices}"
 
 
-def initialise() -> ProcessInfo:
+def initialise(flags: Flags = _NO_FLAGS) -> ProcessInfo:
     """Joins the processes of this run; call it first, before any device is touched.
 
     Calling it again only returns the answer. Between CPUs, JAX's default collectives are gloo.
 
+    Args:
+        flags: who this process is, where the command line says so.
+
     Raises:
-        UserError: if the environment is incomplete, or speaks of more processes than have joined.
+        UserError: what is known is incomplete, or speaks of more processes than have joined.
     """
     global _chosen
     if _chosen is None:
         if jax.distributed.is_initialized():
             _chosen = Plan("jax.distributed.initialize", None)
         else:
-            _chosen = plan(os.environ, has_tpu=_has_tpu())
+            _chosen = plan(os.environ, flags, _look())
             _join(_chosen)
-    info = ProcessInfo(jax.process_index(), jax.process_count(), _chosen.how, _chosen.coordinator)
+    info = ProcessInfo(jax.process_index(), jax.process_count(), _chosen.how, _coordinator())
     if _chosen.count not in (None, info.count):
         raise UserError(
             f"{_chosen.how} speaks of {_chosen.count} processes, {info.count} joined; "
@@ -106,30 +140,44 @@ def wait_for_all(event: str, timeout_seconds: int = 3600) -> None:
 def _join(chosen: Plan) -> None:
     if chosen.count == 1:
         return
-    jax.distributed.initialize(
-        coordinator_address=chosen.coordinator,
-        num_processes=chosen.count if chosen.coordinator else None,
-        process_id=chosen.index if chosen.coordinator else None,
-        local_device_ids=chosen.local_devices,
-    )
+    known = chosen.coordinator is not None
+    try:
+        jax.distributed.initialize(
+            coordinator_address=chosen.coordinator,
+            num_processes=chosen.count if known else None,
+            process_id=chosen.index if known else None,
+            local_device_ids=chosen.local_devices,
+            cluster_detection_method="deactivate" if known else None,
+        )
+    except ValueError as error:  # JAX's detection and ours disagree
+        count = chosen.count or "several"
+        raise UserError(
+            f"{chosen.how} speaks of {count} processes, which JAX cannot join ({error}); {_TRIPLE}"
+        ) from error
 
 
-def plan(environ: Environ, has_tpu: bool = False) -> Plan:
-    """Returns how a process with these variables joins the others; see `DETECTORS` for the order.
+def _coordinator() -> str | None:
+    """Returns where the processes met; JAX keeps what it found, without a public name for it."""
+    return getattr(jax._src.distributed.global_state, "coordinator_address", None)
+
+
+def plan(environ: Environ, flags: Flags = _NO_FLAGS, machine: Machine = _PLAIN) -> Plan:
+    """Returns how this process joins the others: by flags, else by the first of `DETECTORS`.
 
     Args:
         environ: environment variables.
-        has_tpu: whether this machine has TPU chips and libtpu.
+        flags: of the command line.
+        machine: what is known of this machine besides.
 
     Raises:
-        UserError: for an incomplete or contradictory environment.
+        UserError: for incomplete or contradictory flags or variables.
     """
+    if flags != _NO_FLAGS:
+        return _from_flags(flags)
     for detect in DETECTORS:
-        found = detect(environ)
+        found = detect(environ, machine)
         if found is not None:
             return found
-    if has_tpu and "TPU_SKIP_MDS_QUERY" not in environ:
-        return Plan("the Cloud TPU metadata server", None)
     for variable, fix in LONELY.items():
         if _entries(environ.get(variable, "")) > 1:
             raise UserError(
@@ -139,7 +187,25 @@ def plan(environ: Environ, has_tpu: bool = False) -> Plan:
     return Plan("single process", 1, 0)
 
 
-def _from_variables(environ: Environ) -> Plan | None:
+def _from_flags(flags: Flags) -> Plan:
+    names = ("--coordinator", "--num-processes", "--process-id")
+    missing = [name for name, value in zip(names, flags, strict=True) if value in (None, "")]
+    if missing:
+        raise UserError(f"{', '.join(missing)} is missing; give {', '.join(names)}, or none")
+    if not re.fullmatch(r".+:\d+", flags.coordinator):
+        raise UserError(f"--coordinator={flags.coordinator} has no port; write HOST:PORT")
+    numbers = {name: str(value) for name, value in zip(names, flags, strict=True)}
+    return _numbered("flags", numbers, names[1], names[2], flags.coordinator, None)
+
+
+def _from_pathways(environ: Environ, _: Machine) -> Plan | None:
+    """One process drives all devices, through a proxy; joining anything would be wrong."""
+    if environ.get("JAX_PLATFORMS") != "proxy" or not environ.get("JAX_BACKEND_TARGET"):
+        return None
+    return Plan("Pathways", 1, 0)
+
+
+def _from_variables(environ: Environ, _: Machine) -> Plan | None:
     """Our own triple, as `launch/local.py` sets it."""
     names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
     given = [name for name in names if environ.get(name)]
@@ -152,18 +218,28 @@ def _from_variables(environ: Environ) -> Plan | None:
     return _numbered("JAX_* variables", environ, names[1], names[2], coordinator, None)
 
 
-def _from_torchrun(environ: Environ) -> Plan | None:
+def _from_torchrun(environ: Environ, machine: Machine) -> Plan | None:
     """torchrun and accelerate: one process a GPU. torchrun itself listens on MASTER_PORT."""
     names = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK")
     if not all(environ.get(name) for name in names):
         return None
     port = _integer(environ, "MASTER_PORT") + 1
     coordinator = f"{environ['MASTER_ADDR']}:{port}"
-    devices = _own_gpus(environ, environ.get("LOCAL_RANK"), environ.get("LOCAL_WORLD_SIZE"))
+    local = (environ.get("LOCAL_RANK"), environ.get("LOCAL_WORLD_SIZE"))
+    devices = _own_gpus(environ, machine, *local)
     return _numbered("torchrun variables", environ, "WORLD_SIZE", "RANK", coordinator, devices)
 
 
-def _from_slurm(environ: Environ) -> Plan | None:
+def _from_xpk(environ: Environ, _: Machine) -> Plan | None:
+    """What xpk sets for GPU nodes, one process a node."""
+    names = ("JAX_COORDINATOR_ADDRESS", "JAX_COORDINATOR_PORT", "NNODES", "NODE_RANK")
+    if not all(environ.get(name) for name in names):
+        return None
+    coordinator = f"{environ[names[0]]}:{_integer(environ, names[1])}"
+    return _numbered("xpk variables", environ, "NNODES", "NODE_RANK", coordinator, None)
+
+
+def _from_slurm(environ: Environ, machine: Machine) -> Plan | None:
     names = (
         "SLURM_JOB_ID",
         "SLURM_STEP_NODELIST",
@@ -173,25 +249,30 @@ def _from_slurm(environ: Environ) -> Plan | None:
     )
     if not all(environ.get(name) for name in names):
         return None
-    tasks = environ.get("SLURM_STEP_TASKS_PER_NODE", "")
-    per_node = re.match(r"\d+", tasks)  # "4(x2)": the first node's number, equal on all
-    devices = _own_gpus(environ, environ["SLURM_LOCALID"], per_node and per_node.group())
+    devices = _own_gpus(environ, machine, environ["SLURM_LOCALID"], _slurm_tasks_here(environ))
     return _numbered("SLURM", environ, "SLURM_NTASKS", "SLURM_PROCID", None, devices)
 
 
-def _from_open_mpi(environ: Environ) -> Plan | None:
+def _slurm_tasks_here(environ: Environ) -> str | None:
+    """Returns how many tasks this node has: "4(x2),1" is 4, 4 and 1 for nodes 0, 1 and 2."""
+    counts: list[str] = []
+    for part in environ.get("SLURM_STEP_TASKS_PER_NODE", "").split(","):
+        if match := re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part):
+            counts += [match[1]] * int(match[2] or 1)
+    node = int(environ.get("SLURM_NODEID") or 0)
+    return counts[node] if node < len(counts) else None
+
+
+def _from_open_mpi(environ: Environ, machine: Machine) -> Plan | None:
     if not environ.get("OMPI_MCA_orte_hnp_uri"):
         return None
-    rank = "OMPI_COMM_WORLD_RANK"
-    devices = _own_gpus(
-        environ,
-        environ.get("OMPI_COMM_WORLD_LOCAL_RANK"),
-        environ.get("OMPI_COMM_WORLD_LOCAL_SIZE"),
-    )
-    return _numbered("Open MPI", environ, "OMPI_COMM_WORLD_SIZE", rank, None, devices)
+    names = ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE")
+    devices = _own_gpus(environ, machine, *map(environ.get, names))
+    world = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")
+    return _numbered("Open MPI", environ, *world, None, devices)
 
 
-def _from_gke_tpu(environ: Environ) -> Plan | None:
+def _from_gke_tpu(environ: Environ, _: Machine) -> Plan | None:
     """Workers of a slice times slices, as GKE's TPU webhook sets them."""
     hosts = environ.get("TPU_PROCESS_ADDRESSES") or environ.get("TPU_WORKER_HOSTNAMES")
     if not hosts or not environ.get("TPU_WORKER_ID"):
@@ -201,22 +282,36 @@ def _from_gke_tpu(environ: Environ) -> Plan | None:
     return Plan("GKE TPU variables", count, 0 if count == 1 else None)
 
 
-def _from_kubernetes(environ: Environ) -> Plan | None:
+def _from_kubernetes(environ: Environ, _: Machine) -> Plan | None:
     """An indexed Job; JAX asks the Kubernetes API for the rest, with the `kubernetes` package."""
     inside = environ.get("KUBERNETES_SERVICE_HOST") and environ.get("JOB_COMPLETION_INDEX")
-    if not inside or importlib.util.find_spec("kubernetes") is None:
+    if not inside:
         return None
-    return Plan("the Kubernetes Job", None, int(environ["JOB_COMPLETION_INDEX"]))
+    if importlib.util.find_spec("kubernetes") is None:
+        raise UserError(
+            f"JOB_COMPLETION_INDEX={environ['JOB_COMPLETION_INDEX']} speaks of an indexed Job, and "
+            f"asking for its size needs a package; pip install kubernetes, or {_TRIPLE}"
+        )
+    return Plan("the Kubernetes Job", None, _integer(environ, "JOB_COMPLETION_INDEX"))
+
+
+def _from_cloud_tpu(environ: Environ, machine: Machine) -> Plan | None:
+    if not machine.has_tpu or "TPU_SKIP_MDS_QUERY" in environ:
+        return None
+    return Plan("the Cloud TPU metadata server", None)
 
 
 # The first that recognises its variables decides.
-DETECTORS: tuple[Callable[[Environ], Plan | None], ...] = (
+DETECTORS: tuple[Callable[[Environ, Machine], Plan | None], ...] = (
+    _from_pathways,
     _from_variables,
     _from_torchrun,
+    _from_xpk,
     _from_slurm,
     _from_open_mpi,
     _from_gke_tpu,
     _from_kubernetes,
+    _from_cloud_tpu,
 )
 
 _TRIPLE = "set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
@@ -230,6 +325,8 @@ LONELY = {
     "PMIX_SIZE": _TRIPLE,
     "TPU_WORKER_HOSTNAMES": _TRIPLE,
     "MEGASCALE_NUM_SLICES": _TRIPLE,
+    "NNODES": _TRIPLE,
+    "JAX_PROCESS_COUNT": _TRIPLE,
 }
 
 
@@ -249,20 +346,29 @@ def _numbered(
     return Plan(how, count, index, coordinator, devices)
 
 
-def _own_gpus(environ: Environ, rank: str | None, per_node: str | None) -> tuple[int, ...] | None:
+def _own_gpus(
+    environ: Environ, machine: Machine, rank: str | None, per_node: str | None
+) -> tuple[int, ...] | None:
     """Returns the ordinals, among the visible GPUs, of the share of local process `rank`.
 
-    None, JAX's choice, unless CUDA_VISIBLE_DEVICES lists the GPUs. A process bound to one GPU sees
-    it as ordinal 0, which JAX's own "one process a GPU, ordinal = local rank" gets wrong.
+    None is JAX's choice: all of them, or "one process a GPU, ordinal = local rank", which is wrong
+    for a process bound to GPUs of its own (it sees them from ordinal 0 on), as SLURM's
+    --gpus-per-task does.
     """
-    visible = len([gpu for gpu in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu])
+    listed = environ.get("CUDA_VISIBLE_DEVICES")
+    visible = machine.num_gpus if listed is None else len([g for g in listed.split(",") if g])
     if not visible or rank is None:
         return None
-    if visible == 1:
-        return (0,)
-    share = max(1, visible // int(per_node or visible))
-    first = int(rank) * share
-    return tuple(range(first, first + share)) if first + share <= visible else None
+    if visible == 1 or str(visible) == environ.get("SLURM_GPUS_PER_TASK"):
+        return tuple(range(visible))
+    processes = int(per_node or visible)
+    if visible % processes:
+        raise UserError(
+            f"{processes} processes on this machine see {visible} GPUs, which do not share out; "
+            "start as many as there are GPUs, or one"
+        )
+    share = visible // processes
+    return tuple(range(int(rank) * share, (int(rank) + 1) * share))
 
 
 def _entries(value: str) -> int:
@@ -277,10 +383,12 @@ def _integer(environ: Environ, name: str) -> int:
     return int(value)
 
 
-def _has_tpu() -> bool:
-    """Whether Google's PCI devices and libtpu are here: then Cloud TPU's server may know us."""
+def _look() -> Machine:
+    """Looks for GPUs, and for Google's PCI devices and libtpu: then Cloud TPU's server knows us."""
+    gpus = [node for node in pathlib.Path("/dev").glob("nvidia*") if node.name[6:].isdecimal()]
     wanted = "tpu" in os.environ.get("JAX_PLATFORMS", "tpu")
     if not wanted or importlib.util.find_spec("libtpu") is None:
-        return False
+        return Machine(num_gpus=len(gpus))
     vendors = pathlib.Path("/sys/bus/pci/devices").glob("*/vendor")
-    return any(vendor.read_text().strip() == "0x1ae0" for vendor in vendors)
+    has_tpu = any(vendor.read_text().strip() == "0x1ae0" for vendor in vendors)
+    return Machine(has_tpu=has_tpu, num_gpus=len(gpus))

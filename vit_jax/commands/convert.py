@@ -61,13 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Converts; everything that can be refused is refused before anything is written."""
-    from vit_jax.training import trained
     from vit_jax.weights import conversion, files
 
     target = pathlib.Path(args.to)
     ours = not args.layout and target.suffix not in files.READERS
     if ours:
-        trained.check_new(target)
+        files.check_new(target)
     else:
         conversion.check_layout(target, args.layout)
     source = conversion.open_source(args.source, print)
@@ -100,7 +99,7 @@ def _bring_in(
         tuple(args.initialise), tuple(args.ignore), _sides(args.grid, "--grid")
     )
     loaded = conversion.load(source, model, layout=args.from_layout, allowances=allowances)
-    print(f"{args.source}: {loaded.layout} layout; {loaded.report}")
+    print(f"{args.source}: {loaded}")
     if args.check:
         if loaded.report.resized or loaded.report.initialised:
             raise UserError("--check compares what SOURCE is: leave out what changes its size")

@@ -4,8 +4,6 @@
 import dataclasses
 import json
 import os
-import pathlib
-import tempfile
 from typing import Any
 
 import jax
@@ -19,6 +17,7 @@ from vit_jax.errors import UserError
 from vit_jax.models import create_model
 from vit_jax.parallel.sharding import named_leaves
 from vit_jax.training import adapters, checkpoint, state, workdir
+from vit_jax.weights.files import appearing, check_new
 
 
 def build_model(config: ConfigDict, num_classes: int, ops: ops_lib.Ops) -> nn.Module:
@@ -120,8 +119,7 @@ def save(
     Raises:
         UserError: the folder exists, or the parameters are not those of the configured model.
     """
-    target = pathlib.Path(folder).absolute()
-    check_new(target)
+    check_new(folder)
     metadata = describe(config, class_names, ops)
     model = build_model(config, metadata["num_classes"], ops)
     _check_params(params, state.abstract_params(model, (*ops.image_size, ops.channels)))
@@ -136,20 +134,11 @@ def save(
         nonfinite_steps=jax.numpy.int32(0),
         nonfinite_streak=jax.numpy.int32(0),
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as draft:
-        run = pathlib.Path(draft) / target.name
+    with appearing(folder) as run:
         run.mkdir()
         config_lib.save(config, run / workdir.CONFIG)
         with checkpoint.Checkpointer(run / checkpoint.FOLDER) as checkpointer:
             checkpointer.save(whole, metadata, metrics)
-        run.rename(target)
-
-
-def check_new(folder: str | os.PathLike) -> None:
-    """Refuses a folder that exists; asked early, it spares the work that would go into it."""
-    if os.path.lexists(folder):
-        raise UserError(f"{os.fspath(folder)} exists already; choose another folder")
 
 
 def _check_params(params: Any, expected: Any) -> None:

@@ -62,11 +62,16 @@ class Loaded:
         params: numpy arrays, scanned if the model is.
         layout: whose names the source had; "" for a checkpoint of ours.
         report: what became of every tensor.
+        notes: where the source's own configuration says something else than the model's spec.
     """
 
     params: dict[str, Any]
     layout: str
     report: Report
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "; ".join([f"{self.layout or 'vit_jax'} layout", str(self.report), *self.notes])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +124,7 @@ def load_weights(
     found = open_source(source, say)
     allowances = Allowances(tuple(initialise), tuple(ignore), tuple(grid))
     loaded = load(found, model, layout=layout, allowances=allowances, seed=seed)
-    say(f"{source}: {loaded.layout or 'vit_jax'} layout; {loaded.report}")
+    say(f"{source}: {loaded}")
     return loaded.params
 
 
@@ -155,10 +160,10 @@ def load(
 ) -> Loaded:
     """Returns the parameters of a model for images of `channels` with the weights of a source."""
     template = abstract_params(model, channels)
-    chosen, spec, params, ignore = "", None, None, allowances.ignore
+    chosen, spec, params, ignore, left = "", None, None, allowances.ignore, tuple[str, ...]()
     if source.trained is None:
         chosen, names = choose_layout(source.tensors, model.spec, template, layout)
-        params, ignore = _renamed(names, source.tensors, template, allowances)
+        params, ignore, left = _renamed(names, source.tensors, template, allowances)
     elif layout:
         raise UserError(f"the source is a checkpoint of vit_jax; leave out layout={layout!r}")
     else:
@@ -172,7 +177,9 @@ def load(
         initialise=allowances.initialise,
         ignore=ignore,
     )
-    return Loaded(_completed(fitted, template, model, channels, seed), chosen, report)
+    report = dataclasses.replace(report, ignored=(*report.ignored, *left))
+    params = _completed(fitted, template, model, channels, seed)
+    return Loaded(params, chosen, report, hugging_face.notes(source.path, model.spec))
 
 
 def abstract_params(model: Any, channels: int = 3) -> dict[str, Any]:
@@ -194,14 +201,20 @@ def choose_layout(
         return layout, name_map(spec, layout)
     paths = list(flatten_dict(template, sep="/"))
     maps = {name: make(spec) for name, make in LAYOUTS[type(spec)].items()}
-    known = {name: m.keys(paths) & m.canonical(tensors).keys() for name, m in maps.items()}
-    best = max(maps, key=lambda name: len(known[name]) / len(maps[name].keys(paths)))
-    if 2 * len(known[best]) < len(maps[best].keys(paths)):
+    shares = {name: _share(names, paths, tensors) for name, names in maps.items()}
+    best = max(shares, key=lambda name: shares[name])
+    if shares[best] < 0.5:
         raise UserError(
             f"the tensors have no layout known for this {_family(spec)} ({', '.join(maps)}): "
             f"{some(sorted(tensors))}; is it another model, or part of a larger one?"
         )
     return best, maps[best]
+
+
+def _share(names: NameMap, paths: Sequence[str], tensors: Tensors) -> float:
+    """Returns which share of the names is known: of ours or, of a smaller source, of theirs."""
+    expected, given = names.keys(paths), names.canonical(tensors).keys()
+    return len(expected & given) / max(min(len(expected), len(given)), 1)
 
 
 def name_map(spec: Any, layout: str) -> NameMap:
@@ -219,8 +232,10 @@ def _family(spec: Any) -> str:
 
 def _renamed(
     names: NameMap, tensors: Tensors, template: Any, allowances: Allowances
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Returns a source's tensors in our names and their sizes, and which of these to leave out.
+) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]:
+    """Returns a source's tensors in our names and their sizes, and what is to be left out.
+
+    That is: patterns of these, and the names of theirs that have none of ours.
 
     Raises:
         UserError: some are missing or left over, and that is not allowed.
@@ -234,14 +249,15 @@ def _renamed(
         if pattern not in spared and pattern not in ours:
             raise UserError(f"ignore={pattern!r} matches no tensor that is left over")
     anew = (*allowances.initialise, r"(head|head_dist|pre_logits)/.*")
+    left = sorted(key for key in found.unused if _matches(spared, key))
     refuse(
         [
             *(f"missing {t}" for t, p in found.missing.items() if not _matches(anew, p)),
             *found.misfits,
-            *(f"unused {k} {list(s)}" for k, s in found.unused.items() if not _matches(spared, k)),
+            *(f"unused {k} {list(s)}" for k, s in sorted(found.unused.items()) if k not in left),
         ]
     )
-    return unflatten_dict(found.params, sep="/"), ours
+    return unflatten_dict(found.params, sep="/"), ours, tuple(left)
 
 
 def _matches(patterns: Iterable[str], text: str) -> bool:

@@ -2,7 +2,6 @@
 """Hugging Face transformers: the names its families share, and the config.json beside weights."""
 
 import json
-import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from vit_jax.errors import UserError
 from vit_jax.models.swin import SwinSpec
 from vit_jax.models.vit import ViTSpec
-from vit_jax.weights.names import some
 
 CONFIG = "config.json"
 
@@ -124,14 +122,37 @@ def write_config(config: dict[str, Any], folder: pathlib.Path) -> None:
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
-def class_names(folder: str | os.PathLike) -> tuple[str, ...]:
+def class_names(folder: pathlib.Path) -> tuple[str, ...]:
     """Returns the classes that a folder's config.json names, in order; () where it names none."""
-    path = pathlib.Path(folder) / CONFIG
-    if not path.is_file():
+    named = _read_config(folder).get("id2label")
+    if not isinstance(named, dict) or sorted(named) != sorted(str(i) for i in range(len(named))):
         return ()
+    return tuple(str(named[str(i)]) for i in range(len(named)))
+
+
+def notes(folder: pathlib.Path, spec: Any) -> tuple[str, ...]:
+    """Returns what a folder's config.json says otherwise than a spec, of what names do not show."""
+    config = _read_config(folder)
+    ours = {
+        "layer_norm_eps": ("norm_eps", spec.norm_eps),
+        "hidden_act": ("activation", _ACTIVATIONS.get(spec.activation, spec.activation)),
+    }
+    return tuple(
+        f"{CONFIG} says {name}={config[name]!r}, the model has {field}={value!r}"
+        for name, (field, value) in ours.items()
+        if config.get(name, value) != value
+    )
+
+
+def _read_config(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns a folder's config.json; {} where there is none."""
+    path = folder / CONFIG
+    if not path.is_file():
+        return {}
     try:
-        named = json.loads(path.read_text(encoding="utf-8")).get("id2label") or {}
-        names = [named[str(i)] for i in range(len(named))]
-    except (ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is no config of transformers: {some([str(error)])}") from None
-    return tuple(names)
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise UserError(f"{path} is no JSON object")
+    return config

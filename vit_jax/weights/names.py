@@ -233,7 +233,7 @@ class NameMap:
             for part in self.parts(path):
                 own = array if part.place is None else array[..., part.place, :, :]
                 stored = self._storage(part.name).to_theirs(np.asarray(own))
-                tensors[self.key(part)] = np.ascontiguousarray(stored)
+                tensors[self.key(part)] = np.asarray(stored, order="C")
         return tensors
 
 

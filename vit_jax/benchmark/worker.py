@@ -55,7 +55,10 @@ def serve(script: str, requests: TextIO, replies: TextIO) -> None:
                 reply(contender.facts())
     except Exception as error:
         traceback.print_exc()
-        reply({"error": " ".join(f"{type(error).__name__}: {error}".split())})
+        kind = type(error).__name__
+        # A UserError, which may not be importable here, says it all.
+        text = str(error) if kind == "UserError" else f"{kind}: {error}"
+        reply({"error": " ".join(text.split())})
 
 
 if __name__ == "__main__":

@@ -97,6 +97,17 @@ def test_members_of_their_own_preprocessing_weighted(source):
     check(found, expected(np.einsum("k,kbc->bc", weights, parts), source.labels))
 
 
+def test_members_with_classes_in_another_order(source):
+    one, kernel, bias = linear_run(NAMES, WHOLE, 42)
+    other, kernel2, bias2 = linear_run(NAMES[::-1], WHOLE, 42, seed=1)
+    images = flat(scaled(source.images))
+    parts = [softmax(images @ kernel + bias), softmax(images @ kernel2 + bias2)[:, ::-1]]
+    found = classification.evaluate([one, other], Question())
+    check(found, expected(np.mean(parts, 0), source.labels))
+    with pytest.raises(UserError, match=r"the checkpoints have the classes a, b, .* and x, b"):
+        classification.evaluate([one, linear_run("xbcdefg", WHOLE, 42)[0]], Question())
+
+
 @pytest.mark.parametrize("objective", ["softmax_cross_entropy", "sigmoid_cross_entropy"])
 @pytest.mark.parametrize("names", [("flip",), ("five_crops",), ("flip", "five_crops")])
 def test_views_average_probabilities(source, names, objective):

@@ -212,9 +212,7 @@ def measurer(
     """
     config = runs[0].config
     data, mesh = question.open(config), create_mesh({"data": -1})
-    maps, outputs = zip(
-        *(labels.resolve(question.labels, data, run.class_names) for run in runs), strict=True
-    )
+    classes, outputs = labels.resolve_all(question.labels, data, [run.class_names for run in runs])
     inputs = views.Inputs([views.Views(run.ops, question.views) for run in runs])
     shares = np.asarray(weights if len(weights) else [1.0] * len(runs))
     model = ensemble.Ensemble(
@@ -224,7 +222,7 @@ def measurer(
         weights=tuple(map(float, shares / shares.sum())),
         average=ensemble.averaging(runs),
     )
-    objective = create_objective(_plain(config), maps[0].num_classes)
+    objective = create_objective(_plain(config), classes.num_classes)
     size = question.batch_size or evaluation_batch_size(config, mesh)
     pipelines = [eval_pipeline(data, v, config, mesh, size) for v in inputs.distinct]
     evaluator = Evaluator(model, objective, inputs, mesh)
@@ -232,9 +230,9 @@ def measurer(
     def measure(variables: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
         with jax.set_mesh(mesh):
             params, states = place(tuple(zip(*variables, strict=True)), mesh)
-            result = evaluator(params, {"states": states}, _InStep(pipelines, maps[0]))
+            result = evaluator(params, {"states": states}, _InStep(pipelines, classes))
         assert result is not None
-        return _honest(result, several=bool(maps[0].right))
+        return _honest(result, several=bool(classes.right))
 
     return measure
 
@@ -244,21 +242,22 @@ def _honest(result: dict[str, Any], several: bool) -> dict[str, Any]:
     if several:
         result = {k: v for k, v in result.items() if k not in ("loss", "mean_class_accuracy")}
     accuracy, examples = result["accuracy"], result["examples"]
-    return {**result, "standard_error": math.sqrt(accuracy * (1 - accuracy) / max(examples, 1))}
+    variance = max(accuracy * (1 - accuracy), 0.0) / max(examples, 1)
+    return {**result, "standard_error": math.sqrt(variance)}
 
 
 class _InStep:
     """Several pipelines over one source as one, whose image is a tuple; with labels mapped."""
 
-    def __init__(self, pipelines: Sequence[EvalPipeline], labels: labels.LabelMap):
-        self._pipelines, self._labels = pipelines, labels
+    def __init__(self, pipelines: Sequence[EvalPipeline], classes: labels.LabelMap):
+        self._pipelines, self._classes = pipelines, classes
         self.batch_size = pipelines[0].batch_size
 
     def batches(self) -> Iterator[dict[str, Any]]:
         for parts in zip(*(pipeline.batches() for pipeline in self._pipelines), strict=True):
             mask = functools.reduce(np.minimum, [part["mask"] for part in parts])
             images = tuple(part["image"] for part in parts)
-            yield {**self._labels({**parts[0], "mask": mask}), "image": images}
+            yield {**self._classes({**parts[0], "mask": mask}), "image": images}
 
 
 def _plain(config: ConfigDict) -> ConfigDict:

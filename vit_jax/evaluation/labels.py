@@ -100,6 +100,34 @@ def resolve(
     return LabelMap(len(chosen), position[meant]), outputs
 
 
+def resolve_all(
+    name: str, source: Source, models: Sequence[tuple[str, ...]]
+) -> tuple[LabelMap, tuple[np.ndarray | None, ...]]:
+    """Returns the label map that models share, and which outputs of each its classes are.
+
+    Args:
+        name: see `resolve`.
+        source: the data.
+        models: the names of the outputs of each; where classes are matched by name, in any order.
+
+    Raises:
+        UserError: as `resolve`, or models of unlike classes.
+    """
+    first = models[0]
+    if name:
+        found = [resolve(name, source, names) for names in models]
+        return found[0][0], tuple(outputs for _, outputs in found)
+    for names in models:
+        if sorted(names) != sorted(first):
+            raise UserError(
+                f"the checkpoints have the classes {some(first)} and {some(names)}: an average "
+                "needs the same"
+            )
+    positions = [{n: i for i, n in enumerate(names)} for names in models]
+    orders = [np.array([position[n] for n in first]) for position in positions]
+    return resolve(name, source, first)[0], (None, *orders[1:])
+
+
 def some(names: Sequence[str]) -> str:
     """Returns the first few names, and how many there are."""
     return ", ".join(names[:5]) + (f", ... ({len(names)})" if len(names) > 5 else "")

@@ -26,13 +26,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", metavar="START:STOP", help="write a trace of these steps to DIR/profile"
     )
+    parser.add_argument(
+        "--xla-preset",
+        default="none",
+        metavar="KIND",
+        help="compiler flags for v4, v5e, v5p, v6e, a100, h100, h200 or b200; default: none",
+    )
+    many = parser.add_argument_group("several processes, where the environment does not tell")
+    many.add_argument("--coordinator", default="", metavar="HOST:PORT", help="of process 0")
+    many.add_argument("--num-processes", type=int, metavar="N", help="how many there are")
+    many.add_argument("--process-id", type=int, metavar="I", help="which this is, from 0")
 
 
 def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Trains; everything that can be refused is refused before a device is touched."""
     from vit_jax import config as config_lib
+    from vit_jax.parallel import xla_flags
 
     profile = _parse_profile(args.profile)
+    xla_flags.apply(args.xla_preset)
     recipe = config_lib.load(args.config)
     config = config_lib.load(args.config, overrides)
     config_lib.validate(config)
@@ -45,6 +57,7 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     from vit_jax.training import loop
 
     try:
+        _join(args)
         loop.train(config, args.workdir, recipe=recipe, profile=profile)
     except loop.PreemptedError as stop:
         print(f"vit-jax: {stop}; the same command goes on", file=sys.stderr)
@@ -55,6 +68,16 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     finally:
         importing.join()
     return 0
+
+
+def _join(args: argparse.Namespace) -> None:
+    import jax
+
+    from vit_jax.parallel import distributed, xla_flags
+
+    flags = distributed.Flags(args.coordinator, args.num_processes, args.process_id)
+    distributed.initialise(flags)
+    xla_flags.check(args.xla_preset, jax.devices()[0].device_kind)
 
 
 def _import_tensorflow() -> None:

@@ -43,7 +43,8 @@ def write(program: Program, request: Request, path: pathlib.Path) -> None:
     variables = jax.tree.map(jax.numpy.asarray, program.variables)
     shape: tuple = (program.batch_size or "batch", *program.image_shape)
     images = jax.ShapeDtypeStruct(shape, program.image_dtype)
-    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # a line for every inner value
+    for chatty in ("onnx_ir", "jax2onnx"):  # about every inner value, every plugin not needed here
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     model = jax2onnx.to_onnx(
         lambda images: program(variables, images),
         [images],

@@ -76,6 +76,7 @@ def linear(config, arg):
     config.optimiser.options = {"momentum": 0.9}
     config.optimiser.clip_norm = 0.0
     config.optimiser.freeze = (ALL_BUT_THE_HEAD,)
+    config.model.overrides.drop_path = 0.0
     config.schedule.warmup = "10%"
 
 
@@ -127,18 +128,17 @@ def choose_model(config, arg) -> Ops:
     """Sets the model and what it starts from; returns the preprocessing it is used to."""
     saved = saved_config(arg.init) if arg.init else None
     if saved is None and not arg.model:
-        known = f"init={arg.init!r} is no run of ours" if arg.init else "neither init nor model"
-        raise UserError(f"{known}; write model=NAME beside it, as `vit-jax models` lists them")
+        if not arg.init:
+            raise UserError("what to train is missing; write init=WORKDIR, or model=NAME")
+        raise UserError(f"init={arg.init!r} is no run of ours; name its model too, model=NAME")
     if saved is None:
         config.model.name = arg.model
         config.model.init_from = arg.init
         return usual_ops(model_info(arg.model), arg.size)
     if arg.model and model_info(arg.model).name != model_info(saved.model.name).name:
         raise UserError(f"init={arg.init!r} is a {saved.model.name}; leave out model={arg.model!r}")
-    fields = {name: value for name, value in saved.model.items() if name != "init_options"}
-    config.model.update(json.loads(json.dumps(fields, default=lambda node: node.to_dict())))
-    config.model.num_classes = 0
-    config.model.init_from = arg.init
+    config.model.update(saved.model.to_dict())
+    config.model.update({"num_classes": 0, "init_from": arg.init, "init_options": {}})
     ops = parse(saved.data.eval_ops)
     if not arg.size:
         return ops

@@ -90,6 +90,7 @@ def shipped(request, tmp_path):
     if request.param != "finetune":
         return recipe
     config_lib.save(load(str(CONFIGS / "digits.py")), tmp_path / "config.json")
+    (tmp_path / "checkpoints").mkdir()
     return f"{recipe}:init={tmp_path}"
 
 
@@ -370,7 +371,7 @@ def test_recipes_are_valid(shipped):
 
 
 def test_finetuning_says_what_to_start_from():
-    with pytest.raises(UserError, match="init='' is no workdir of a run; write init=WORKDIR"):
+    with pytest.raises(UserError, match="what to train is missing; write init=WORKDIR"):
         load(str(CONFIGS / "finetune.py"))
 
 

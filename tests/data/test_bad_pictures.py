@@ -16,8 +16,10 @@ from vit_jax.data.tensorflow import import_tensorflow
 from vit_jax.errors import UserError
 
 tf = import_tensorflow()
+GREY = ("decode(channels=1)|inception_crop(16)", "decode(channels=1)|resize(16)")
 TRAIN = ops.parse("decode|inception_crop(16)|flip")
 EVAL = ops.parse("decode|resize_small(18)|central_crop(16)")
+REASONS = ("jpeg::Uncompress failed", "Unknown image file format", "Input is empty")
 SPLIT = "train+validation+test"
 
 
@@ -39,6 +41,18 @@ def test_odd_pictures_are_read(name):
         assert image.shape == (16, 16, 3)
         tolerance = 80 if name == "sixteen bits.png" else 12  # the one with a gradient
         np.testing.assert_allclose(image.mean((0, 1)), expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", bad_pictures.ODD)
+def test_odd_pictures_become_grey(name):
+    """The luma of what the colour decoder makes of them (whose colours are tested above)."""
+    colour = shown(name, ops.parse("decode|resize(16)")).astype(float).mean((0, 1))
+    expected = colour @ [0.299, 0.587, 0.114]
+    for spec in GREY:
+        image = shown(name, ops.parse(spec))
+        assert image.shape == (16, 16, 1)
+        tolerance = 80 if name == "sixteen bits.png" else 12
+        assert image.mean() == pytest.approx(expected, abs=tolerance)
 
 
 @pytest.mark.parametrize("name", bad_pictures.BROKEN)
@@ -78,8 +92,8 @@ def test_every_file_is_read_or_named_or_counted(tmp_path, caplog):
     missing = set(range(len(source))) - set(seen.tolist())
     assert {source.name(i).rpartition("/")[2] for i in missing} == set(bad_pictures.BROKEN)
     assert set(pipeline.bad_records) == missing
-    for name in bad_pictures.BROKEN:
-        assert f"{name} (" in caplog.text
+    for name, why in zip(bad_pictures.BROKEN, REASONS, strict=True):
+        assert f"{name} ({why}" in caplog.text
 
 
 def test_too_many_broken_ones_are_one_clear_line(tmp_path, caplog):
@@ -102,5 +116,5 @@ def test_an_empty_class_and_a_class_of_one(tmp_path):
     for split in ("validation", "test"):
         assert create_source(f"folder:{root}", split).class_counts()[1] == 0
     (root / "none").mkdir()
-    with pytest.raises(UserError, match=r"class folder .*none holds no pictures .*: fill or remove"):
+    with pytest.raises(UserError, match=r"folder .*none holds no pictures .*: fill or remove it"):
         create_source(f"folder:{root}", "train")

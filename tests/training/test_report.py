@@ -33,7 +33,7 @@ class Counted(Source):
 
 
 def test_few_classes_have_a_line_each():
-    splits = {"train": Counted([8, 1, 4], "2 hidden"), "validation": Counted([3, 0, 1])}
+    splits = {"train": Counted([8, 1, 4], "2 hidden"), "validation": Counted([3, 0, 1], "2 hidden")}
     assert report.data(splits).splitlines() == [
         "class      train    validation",
         "-------  -------  ------------",

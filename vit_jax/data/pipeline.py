@@ -182,7 +182,7 @@ class _Pipeline:
         """Names a bad record in the log, once; raises UserError if there are too many."""
         if index in self.bad_records:
             return
-        reason = str(getattr(error, "message", error)).split("}} ")[-1].splitlines()[0]
+        reason = _reason(error)
         self.bad_records[index] = reason
         count, total = len(self.bad_records), len(self.source)
         name = self.source.name(index)
@@ -217,6 +217,12 @@ class _Pipeline:
     def _rows(self) -> np.ndarray:
         rows = range(self.batch_size) if self.rows is None else self.rows
         return np.asarray(rows, np.int64)
+
+
+def _reason(error: Exception) -> str:
+    """Returns the line of a TensorFlow error that says what is wrong, not where in the graph."""
+    message = str(getattr(error, "message", error)).split("\n\t [[")[0].split(" [Op:")[0]
+    return message.strip().splitlines()[-1].split("}} ")[-1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,7 +16,7 @@ NAMED = 5  # classes or files that a line names at most
 UNBALANCED = 10  # times the smallest class, from where the largest is worth a remark
 
 
-def data(splits: Mapping[str, Source]) -> str:
+def data(splits: dict[str, Source]) -> str:
     """Returns how many images of each class a run has, and what it leaves out.
 
     Args:
@@ -31,9 +31,8 @@ def data(splits: Mapping[str, Source]) -> str:
         if absent := [name for name, n in zip(names, of_class, strict=True) if not n]:
             lines.append(f"{split} has no image of {_some(absent)}")
     lines += _remark(names, counts)
-    for split, source in splits.items():
-        if source.left_out:
-            lines.append(f"left out where {split} lies: {source.left_out}")
+    left_out = {source.left_out: split for split, source in reversed(splits.items())}
+    lines += [f"left out where {split} lies: {what}" for what, split in left_out.items() if what]
     return "\n".join(lines)
 
 

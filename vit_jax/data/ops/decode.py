@@ -49,11 +49,10 @@ class Decode(Op):
             lambda: self.decode_other(image),
         )
 
-    @property
-    def jpeg_options(self) -> dict[str, Any]:
-        """Arguments of the JPEG decoder; TensorFlow's default is coarser, not faster."""
+    def jpeg_options(self, channels: int) -> dict[str, Any]:
+        """Returns arguments of the JPEG decoder; TensorFlow's default is coarser, not faster."""
         return {
-            "channels": self.channels,
+            "channels": channels,
             "dct_method": "INTEGER_ACCURATE",
             "try_recover_truncated": self.recover,
             "acceptable_fraction": 0.0 if self.recover else 1.0,
@@ -61,7 +60,18 @@ class Decode(Op):
 
     def decode_jpeg(self, contents):
         """Returns the pixels of a JPEG."""
-        return import_tensorflow().io.decode_jpeg(contents, **self.jpeg_options)
+        tf = import_tensorflow()
+        return self.by_channels(
+            contents, lambda channels: tf.io.decode_jpeg(contents, **self.jpeg_options(channels))
+        )
+
+    def by_channels(self, contents, decode: Callable[[int], Any]):
+        """Returns `decode(channels)`; libjpeg makes no grey of CMYK, so that goes by way of RGB."""
+        if self.channels == 3:
+            return decode(3)
+        tf = import_tensorflow()
+        is_cmyk = tf.image.extract_jpeg_shape(contents)[2] == 4
+        return tf.cond(is_cmyk, lambda: luma(decode(3)), lambda: decode(1))
 
     def decode_other(self, contents):
         """Returns the pixels of an encoded image that is not a JPEG."""
@@ -213,8 +223,15 @@ class DecodeInceptionCrop(Op):
 
     def decode_window(self, contents, window, scale: int):
         """Returns a part of a JPEG, decoded at 1 / scale of its size; the window counts those."""
-        return import_tensorflow().raw_ops.DecodeAndCropJpeg(
-            contents=contents, crop_window=window, ratio=scale, **self.decode.jpeg_options
+        raw_ops = import_tensorflow().raw_ops
+        return self.decode.by_channels(
+            contents,
+            lambda channels: raw_ops.DecodeAndCropJpeg(
+                contents=contents,
+                crop_window=window,
+                ratio=scale,
+                **self.decode.jpeg_options(channels),
+            ),
         )
 
 

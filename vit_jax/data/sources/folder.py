@@ -117,6 +117,13 @@ class FolderSource(Source):
             return tf.constant(self._paths), tf.constant(self.labels)
 
 
+def find_splits(path: str | os.PathLike) -> set[str]:
+    """Returns which of "train", "validation", "test" a folder has folders for; none if it is not
+    there, or holds the classes themselves."""
+    root = Path(path).expanduser()
+    return set(_split_folders(root)) if root.is_dir() else set()
+
+
 def _subfolders(path: Path) -> list[str]:
     """Returns the sorted names of the visible folders in `path`; links count."""
     with os.scandir(path) as entries:

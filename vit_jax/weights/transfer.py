@@ -93,14 +93,38 @@ def transfer(
     anew = _matching(initialise, ours, field="initialise") | _under(differing, ours)
     out = (anew & theirs.keys()) | _matching(ignore, theirs) | _under(differing, theirs)
     facts = Facts(spec, trained_spec, _checked(grid), methods, ours, theirs)
-    params, resized = dict(ours) | _new_heads(ours, anew, spec), dict[str, str]()
-    problems = dict.fromkeys(theirs.keys() - ours.keys() - out, "has no place here")
-    for path in ours.keys() - anew:
-        if path not in theirs or path in out:
+    moved, resized = _fit_all(facts, anew, out)
+    params = dict(ours) | _new_heads(ours, anew, spec) | moved
+    merged = unflatten_dict(params, sep="/")
+    scanned = ours.keys() != flatten_dict(fresh, sep="/").keys()
+    report = Report(
+        loaded=tuple(path for path in ours if path not in anew and path not in resized),
+        resized={path: resized[path] for path in ours if path in resized},
+        initialised=tuple(path for path in ours if path in anew),
+        ignored=tuple(path for path in theirs if path in out),
+    )
+    return (stack_layers(merged) if scanned else merged), report
+
+
+def _fit_all(facts: Facts, anew: set[str], out: set[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the trained arrays in our sizes, and how those that had others were resized.
+
+    Args:
+        facts: about both models.
+        anew: our paths that are not filled.
+        out: their paths that are left out.
+
+    Raises:
+        UserError: some do not fit, are missing or left over.
+    """
+    moved, resized = dict[str, Any](), dict[str, str]()
+    problems = dict.fromkeys(facts.theirs.keys() - facts.ours.keys() - out, "has no place here")
+    for path in facts.ours.keys() - anew:
+        if path not in facts.theirs or path in out:
             problems[path] = "absent there"
             continue
         try:
-            params[path], how = fit(path, facts)
+            moved[path], how = fit(path, facts)
         except UserError as error:
             problems[path] = str(error)
         else:
@@ -111,15 +135,7 @@ def transfer(
             "the model as the trained one was, or allow it by patterns: initialise=... for what "
             "may start anew, ignore=... for what may be left out"
         )
-    merged = unflatten_dict(params, sep="/")
-    scanned = ours.keys() != flatten_dict(fresh, sep="/").keys()
-    report = Report(
-        loaded=tuple(path for path in ours if path not in anew and path not in resized),
-        resized={path: resized[path] for path in ours if path in resized},
-        initialised=tuple(path for path in ours if path in anew),
-        ignored=tuple(path for path in theirs if path in out),
-    )
-    return (stack_layers(merged) if scanned else merged), report
+    return moved, resized
 
 
 def _checked(grid: Sequence[int]) -> Pair | tuple[()]:

@@ -36,6 +36,7 @@ ENDED = (FINISHED, DIVERGED)
 
 _PREEMPTED = 75  # the exit status of a run that was stopped and has saved
 _POLL_SECONDS = 0.5
+_LOOKS = 5
 
 Say = Callable[[str], None]
 
@@ -111,9 +112,12 @@ def check(runs: Sequence[Run]) -> None:
 
 def results(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
     """Returns split -> its last line in the metrics file of a run; {} before the first line."""
+    return {line["split"]: line for line in _lines(folder)}
+
+
+def _lines(folder: str | os.PathLike) -> list[dict[str, Any]]:
     path = pathlib.Path(folder) / "metrics.jsonl"
-    lines = sinks.read_lines(path) if path.exists() else []
-    return {line["split"]: line for line in lines}
+    return sinks.read_lines(path) if path.exists() else []
 
 
 def inspect(run: Run) -> Outcome:
@@ -199,22 +203,24 @@ def execute(run: Run, say: Say = print) -> Outcome:
 
 def _watch(process: subprocess.Popen, run: Run, say: Say) -> None:
     """Says every evaluation; returns when the process has ended."""
-    metric, said = run.config.checkpoint.best_metric, _validation_step(run)
-    while process.poll() is None:
+    metric, said = run.config.checkpoint.best_metric, len(_evaluations(run))
+    ended = False
+    while not ended:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_POLL_SECONDS)
-        step = _validation_step(run)
-        if step > said:
-            said = step
-            say(f"step {step}, validation {metric} {_number(results(run.folder), metric)}")
+        ended = process.poll() is not None
+        found = _evaluations(run)
+        for line in found[said:]:
+            say(f"step {line['step']}, validation {metric} {_number(line, metric)}")
+        said = max(said, len(found))
 
 
-def _validation_step(run: Run) -> int:
-    return results(run.folder).get("validation", {}).get("step", -1)
+def _evaluations(run: Run) -> list[dict[str, Any]]:
+    return [line for line in _lines(run.folder) if line["split"] == "validation"]
 
 
-def _number(found: Mapping[str, Mapping[str, Any]], metric: str, split: str = "validation") -> str:
-    value = found.get(split, {}).get(metric)
+def _number(line: Mapping[str, Any], metric: str) -> str:
+    value = line.get(metric)
     return "unknown" if value is None else f"{value:.4f}"
 
 
@@ -223,7 +229,7 @@ def _describe(outcome: Outcome) -> str:
     if outcome.state == FINISHED:
         metric = outcome.run.config.checkpoint.best_metric
         split = "validation" if outcome.run.config.data.validation_split else "test"
-        return f"{taken}, {split} {metric} {_number(outcome.results, metric, split)}"
+        return f"{taken}, {split} {metric} {_number(outcome.results.get(split, {}), metric)}"
     return f"{taken}: {outcome.reason}" if outcome.reason else taken
 
 
@@ -285,7 +291,7 @@ def _locked(folder: pathlib.Path) -> Iterator[int | None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
     except BlockingIOError:
         os.close(descriptor)
         yield None
@@ -294,6 +300,15 @@ def _locked(folder: pathlib.Path) -> Iterator[int | None]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Locks a folder; another study may hold it for a moment, just to look."""
+    for _ in range(_LOOKS):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.02)
+    raise BlockingIOError
 
 
 @contextlib.contextmanager

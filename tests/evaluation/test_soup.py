@@ -11,7 +11,7 @@ from tiny_runs import tiny_config
 from vit_jax import cli
 from vit_jax.data import ops as ops_lib
 from vit_jax.errors import UserError
-from vit_jax.evaluation import classification, soup
+from vit_jax.evaluation import classification, soup, suite
 from vit_jax.training import checkpoint, trained
 from vit_jax.training.state import abstract_params
 
@@ -92,6 +92,11 @@ def test_refusals(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             soup.make([tmp_path / run for run in runs], tmp_path / "new")
+    save(tmp_path / "d", 3, data__validation_split="")
+    with pytest.raises(UserError, match="no validation part to taste on"):
+        soup.make([tmp_path / "d"] * 2, tmp_path / "new", tasting=True)
+    with pytest.raises(UserError, match="--weights=validation: a run has no validation part"):
+        suite.evaluate([tmp_path / "d"] * 2, classification.Question(), weights="validation")
     with pytest.raises(UserError, match="exists already"):
         soup.make([tmp_path / "a"] * 2, tmp_path / "b")
     assert not (tmp_path / "new").exists()

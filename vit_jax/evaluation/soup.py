@@ -87,6 +87,8 @@ def greedy(paths: Sequence[str | os.PathLike], question: Question) -> Tasted:
     measure: Callable[[Sequence[Variables]], dict[str, Any]] | None = None
     accuracies = []
     for run in _load(paths):
+        if not run.config.data.validation_split:
+            raise UserError("the runs have no validation part to taste on; leave out --greedy")
         measure = measure or classification.measurer([run], question)
         accuracies.append(measure([_variables(run)])["accuracy"])
     assert measure is not None

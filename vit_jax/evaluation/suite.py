@@ -109,6 +109,8 @@ def member_weights(
     """Returns the weight of each member of an ensemble; they add up to one."""
     if weights == "uniform":
         return [1 / len(runs)] * len(runs)
+    if not all(run.config.data.validation_split for run in runs):
+        raise UserError("--weights=validation: a run has no validation part; use --weights=uniform")
     own = dataclasses.replace(question, split="validation", source="", labels="")
     accuracies = [classification.evaluate([run], own)["accuracy"] for run in runs]
     if not sum(accuracies):

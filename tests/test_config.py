@@ -465,4 +465,4 @@ assert not jax._src.xla_bridge._backends, "a device was initialised"
 
 def test_only_config_dicts_are_configurations():
     assert "not a ConfigDict" in refusal(validate, {"seed": 0})
-    assert "config field 'checkpoint.best_metric' is missing" in refusal(validate, ConfigDict({}))
+    assert "config field 'adapters.patterns' is missing" in refusal(validate, ConfigDict({}))

@@ -258,6 +258,13 @@ def summary(config: ConfigDict, data: Data, steps: Steps, program: Program) -> s
             f"steps: {steps.total:,} of {config.train.batch_size} examples over all devices "
             f"({epochs:.4g} epochs), warm-up {steps.warmup:,}, evaluation every "
             f"{steps.evaluate_every:,}, checkpoint every {steps.checkpoint_every:,}",
-            program.work.formula(),
+            program.work.formula() + _uncounted(program),
         ]
     )
+
+
+def _uncounted(program: Program) -> str:
+    """Returns what to say where part of the backward pass is left out."""
+    if adapters.plain(program.model) is program.model:
+        return ""
+    return "; parameters that never train count here as if they did"

@@ -1,6 +1,8 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """One map a family and layout, both ways: names of real checkpoints, every variant, every bit."""
 
+import pathlib
+
 import jax
 import numpy as np
 import pytest
@@ -211,3 +213,16 @@ def test_sizes_that_must_agree_are_checked():
     other = small("vit_tiny_patch16_224", num_classes=CLASSES + 1)
     with pytest.raises(UserError, match=r"head.weight is \[5, 24\], the model's head/kernel"):
         name_map(other.spec, "timm").load(theirs, template(other))
+
+
+def test_the_table_of_the_docs_has_every_variant_in_every_layout():
+    page = pathlib.Path(__file__).parents[2] / "docs" / "weights.md"
+    lines = page.read_text().partition("<!-- table")[2].partition("<!-- end")[0].splitlines()
+    head, _, *rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines[1:]]
+    assert sorted(name for row in rows for name in row[0].split(", ")) == sorted(VARIANTS)
+    for names, *cells in rows:
+        for name in names.split(", "):
+            filled = {layout for layout, cell in zip(head[1:], cells, strict=True) if cell != "-"}
+            layouts = LAYOUTS[type(small(name).spec)]
+            assert filled == {layout for layout in layouts if has_place(name, layout)}
+        assert all(cell in ("-", "bits") or float(cell) < 1e-4 for cell in cells)

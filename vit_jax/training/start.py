@@ -108,4 +108,4 @@ def load(config: ConfigDict, model: Any, channels: int) -> tuple[dict[str, Any],
         seed=config.seed,
     )
     layout = [f"{loaded.layout} layout"] if loaded.layout else []
-    return loaded.params, "; ".join([*said, *layout, str(loaded.report)])
+    return loaded.params, "; ".join([*said, *layout, str(loaded.report), *loaded.notes])

@@ -56,13 +56,18 @@ def workplace(tmp_path_factory):
 
 
 def shrunk(words):
-    """What a shell makes of a command, `train` and `bench` made short."""
+    """What a shell makes of a command, what trains and times made short."""
     words = [name for word in words for name in (sorted(glob.glob(word)) or [word])]
     if words[0] == "bench":
         return [*words, "--rounds=1", "--image-size=32"]
-    if words[0] != "train":
+    if words[0] not in ("train", "sweep"):
         return words
     return [*words, *SHRINK, *(SHALLOW_SWIN if "model=swin" in words[1] else SHALLOW)]
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
 
 
 def test_the_program_has_its_commands_in_the_readme():

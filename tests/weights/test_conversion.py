@@ -81,6 +81,19 @@ def test_missing_tensors_are_refused_unless_they_may_start_anew(model, params, t
         load(model, state(model, params), tmp_path, initialise=["nrom/scale"])
 
 
+def test_one_of_two_heads_alone_is_refused(tmp_path):
+    """As files of transformers' DeiTForImageClassification have it."""
+    model = small("deit_tiny_distilled_patch16_224")
+    theirs = state(model, random_params(model))
+    for name in ("head_dist.weight", "head_dist.bias"):
+        del theirs[name]
+    with pytest.raises(UserError, match=r"missing head_dist\.\w+ .*mean with those of head"):
+        load(model, theirs, tmp_path)
+    found, said = load(model, theirs, tmp_path, initialise=["head_dist/.*"])
+    assert "initialised: head_dist/bias, head_dist/kernel" in said
+    assert not found["head_dist"]["kernel"].any()
+
+
 def test_a_missing_part_of_a_projection_is_refused(model, params, tmp_path):
     theirs = state(model, params, "transformers")
     key = "vit.encoder.layer.0.attention.attention.key.weight"

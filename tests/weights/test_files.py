@@ -213,3 +213,11 @@ def test_nothing_stays_of_a_write_that_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         files.write({"a": np.zeros(2)}, tmp_path / "x.npz")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_as_readable_as_others(tmp_path):
+    (tmp_path / "other").touch()
+    for ending in files.WRITERS:
+        path = tmp_path / f"x{ending}"
+        files.write({"a": np.zeros(2)}, path)
+        assert path.stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -21,7 +21,7 @@ from vit_jax.models.swin import SwinSpec
 from vit_jax.models.vit import ViTSpec
 from vit_jax.registry import near_misses
 from vit_jax.weights import files, hub, hugging_face, mixer, swin, vit
-from vit_jax.weights.names import Layouts, NameMap, Tensors, refuse, some
+from vit_jax.weights.names import Found, Layouts, NameMap, Tensors, refuse, some
 from vit_jax.weights.transfer import Report, transfer
 
 # Type of a spec -> layout -> the map of a spec's tensors in it. The first of equals is found first.
@@ -253,11 +253,21 @@ def _renamed(
     refuse(
         [
             *(f"missing {t}" for t, p in found.missing.items() if not _matches(anew, p)),
+            *_lone_heads(found, allowances),
             *found.misfits,
             *(f"unused {k} {list(s)}" for k, s in sorted(found.unused.items()) if k not in left),
         ]
     )
     return unflatten_dict(found.params, sep="/"), ours, tuple(left)
+
+
+def _lone_heads(found: Found, allowances: Allowances) -> Iterable[str]:
+    """Yields the head that is missing where the other is not: their mean would be of no use."""
+    heads = {"head": "head_dist", "head_dist": "head"}
+    for theirs, path in found.missing.items():
+        other = heads.get(path.partition("/")[0], "")
+        if f"{other}/kernel" in found.params and not _matches(allowances.initialise, path):
+            yield f"missing {theirs}, though the logits are the mean with those of {other}"
 
 
 def _matches(patterns: Iterable[str], text: str) -> bool:

@@ -198,7 +198,10 @@ def write(tensors: Tensors, path: Path) -> None:
 
 def _write_safetensors(tensors: dict[str, np.ndarray], path: pathlib.Path) -> None:
     whole = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    path.touch()
+    mode = path.stat().st_mode  # as of any new file; the library's are for the owner alone
     safetensors.numpy.save_file(whole, path, metadata={"format": "pt"})  # transformers asks for it
+    path.chmod(mode)
 
 
 def _write_npz(tensors: dict[str, np.ndarray], path: pathlib.Path) -> None:

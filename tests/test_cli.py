@@ -60,7 +60,7 @@ def test_help_imports_nothing_heavy():
         (["--config.train.duration=ten"], "train.duration: 'ten' is not a duration"),
         (["--config.model.name=vit_tiny_patch61"], "unknown model 'vit_tiny_patch61'"),
         (["--profile=5"], "--profile: '5' is not START:STOP"),
-        (["--profle=5:6"], "unknown argument '--profle=5:6'; did you mean '--profile'?"),
+        (["--profle=5:6"], "unknown argument '--profle=5:6'; did you mean '--profile'"),
     ],
 )
 def test_mistakes_die_in_a_line_before_a_device_is_touched(arguments, complaint, tmp_path, capsys):

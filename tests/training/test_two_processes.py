@@ -40,7 +40,7 @@ def test_two_processes_equal_one(tmp_path):
         timeout=runs.DEADLINE_SECONDS,
     )
     assert output.returncode == 0, output.stdout + output.stderr
-    assert "process 0/2" in output.stdout
+    assert "process 0 of 2" in output.stdout
 
     loop.train(runs.tiny_config(**FIELDS), tmp_path / "one")
     two, one = runs.record(tmp_path / "two"), runs.record(tmp_path / "one")

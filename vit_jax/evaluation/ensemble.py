@@ -12,6 +12,7 @@ import numpy as np
 from flax import linen as nn
 
 from vit_jax.errors import UserError
+from vit_jax.objectives import is_sigmoid
 from vit_jax.training.trained import Trained
 
 
@@ -84,7 +85,7 @@ class Ensemble:
 
 def averaging(runs: Sequence[Trained]) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Returns how the outputs of runs are averaged; UserError if they do not mean the same."""
-    sigmoid = [run.config.objective.name.startswith("sigmoid") for run in runs]
+    sigmoid = [is_sigmoid(run.config) for run in runs]
     if len(set(sigmoid)) > 1:
         raise UserError(
             "some of the checkpoints have softmax and some sigmoid probabilities, whose average "

@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding
 from vit_jax.data.prefetch import prefetch
 from vit_jax.data.tensorflow import import_tensorflow
 from vit_jax.evaluation.classification import place
+from vit_jax.objectives import is_sigmoid
 from vit_jax.parallel import sharding
 from vit_jax.parallel.mesh import create_mesh
 from vit_jax.training import trained
@@ -63,7 +64,7 @@ class Predictor:
         self.class_names = run.class_names
         self._mesh = create_mesh({"data": -1}, jax.local_devices())
         self.batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
-        self._sigmoid = run.config.objective.name.startswith("sigmoid")
+        self._sigmoid = is_sigmoid(run.config)
         self._variables = place({"params": run.params, **run.model_state}, self._mesh)
         self._step = jax.jit(self._forward)
 

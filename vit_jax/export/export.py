@@ -16,6 +16,7 @@ from vit_jax.data.tensorflow import import_tensorflow
 from vit_jax.export import format_module
 from vit_jax.export.comparison import Comparison, compare
 from vit_jax.export.program import Program, Request, build
+from vit_jax.objectives import is_sigmoid
 from vit_jax.training import trained
 from vit_jax.weights.files import appearing, check_new
 
@@ -57,7 +58,6 @@ def export_checkpoint(path: str | os.PathLike, request: Request) -> Comparison:
 def describe(program: Program, request: Request) -> dict[str, Any]:
     """Returns what a user of the artefact has to know, as JSON."""
     run = program.run
-    sigmoid = run.config.objective.name.startswith("sigmoid")
     zero, full = (np.asarray(run.ops.device(_flat(program, value))) for value in (0, 255))
     return {
         "format": request.format,
@@ -65,7 +65,7 @@ def describe(program: Program, request: Request) -> dict[str, Any]:
         "spec": dataclasses.asdict(program.model.spec),
         "step": run.step,
         "class_names": list(run.class_names),
-        "logits_to_probabilities": "sigmoid" if sigmoid else "softmax",
+        "logits_to_probabilities": "sigmoid" if is_sigmoid(run.config) else "softmax",
         "images": {
             "shape": [program.batch_size or "batch", *program.image_shape],
             "dtype": program.image_dtype.name,

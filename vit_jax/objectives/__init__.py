@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from vit_jax.objectives import supervised as supervised
 from vit_jax.objectives.objective import OBJECTIVES, Apply, Objective
 
-__all__ = ["OBJECTIVES", "Apply", "Objective", "create_objective"]
+__all__ = ["OBJECTIVES", "Apply", "Objective", "create_objective", "is_sigmoid"]
 
 
 def create_objective(config: ConfigDict, num_classes: int) -> Objective:
@@ -23,3 +23,8 @@ def create_objective(config: ConfigDict, num_classes: int) -> Objective:
         UserError: an unknown name, or settings that the objective refuses.
     """
     return OBJECTIVES.get(config.objective.name)(config, num_classes)
+
+
+def is_sigmoid(config: ConfigDict) -> bool:
+    """Whether logits become probabilities one by one, by a sigmoid, and not together by a softmax."""
+    return config.objective.name == "sigmoid_cross_entropy"

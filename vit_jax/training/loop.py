@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from vit_jax import config as config_lib
 from vit_jax.data.prefetch import prefetch
+from vit_jax.objectives import is_sigmoid
 from vit_jax.parallel import distributed, sharding
 from vit_jax.parallel.mesh import create_mesh
 from vit_jax.planning.memory import Usage
@@ -344,7 +345,7 @@ class _Run:
             pipeline,
             ops,
             self.mesh,
-            sigmoid=self.config.objective.name.startswith("sigmoid"),
+            sigmoid=is_sigmoid(self.config),
         )
         if jax.process_index() == 0:
             names = self.metadata["class_names"]

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := workdirs/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo lint test test-slow test-lowest clean
+.PHONY: help install demo lint test test-slow test-lowest slurm-check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -33,10 +33,11 @@ demo: install  ## train a ViT on handwritten digits, evaluate it, predict a few 
 	$(BIN)/vit-jax predict --checkpoint=$(DEMO) docs/digits/*.png
 	@echo "pictures: $(DEMO)/curves.png (loss and accuracy) and $(DEMO)/predictions.png (sample predictions)"
 
-lint: $(VENV)/.installed-dev  ## ruff (lint and format) and mypy
+lint: $(VENV)/.installed-dev  ## ruff (lint and format), mypy and shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck launch/*.sh launch/slurm.sbatch tests/launch/*.sh
 
 test: lint  ## lint, types and the test suite
 	$(BIN)/pytest -n 2 -m 'not slow'
@@ -48,6 +49,9 @@ test-lowest:  ## the test suite with the oldest versions that pyproject.toml all
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable '.[dev]'
 	.venv-lowest/bin/pytest -n 2 -m 'not slow'
+
+slurm-check: install  ## launch/slurm.sbatch on a SLURM of one node, started for it (Debian, root)
+	tests/launch/slurm_check.sh $(BIN)
 
 clean:  ## remove the environment, the caches and the demo's run
 	rm -rf $(VENV) .venv-lowest .cache workdirs

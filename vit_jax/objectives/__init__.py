@@ -26,5 +26,5 @@ def create_objective(config: ConfigDict, num_classes: int) -> Objective:
 
 
 def is_sigmoid(config: ConfigDict) -> bool:
-    """Whether logits become probabilities one by one, by a sigmoid, and not together by a softmax."""
+    """Whether logits become probabilities one by one (sigmoid), not together (softmax)."""
     return config.objective.name == "sigmoid_cross_entropy"

@@ -226,6 +226,19 @@ def test_hints_do_nothing_without_a_mesh():
         assert hinted(x).sharding.spec == P(("data", "fsdp"))
 
 
+def test_rows_are_kept_where_they_divide():
+    x, few, one = jnp.ones((8, 3)), jnp.ones((6, 3)), jnp.ones((1, 3))
+    kept = jax.jit(lambda x: sharding.keep_rows(x) + 0)
+    with jax.set_mesh(EIGHT):
+        assert kept(x).sharding.spec == P(("data", "fsdp"))
+        assert kept(few).shape == few.shape
+        assert kept(one).shape == one.shape
+    other = jax.make_mesh((8,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    with jax.set_mesh(other):
+        assert sharding.keep_rows(x) is x
+    assert sharding.keep_rows(x) is x
+
+
 @given(
     st.fixed_dictionaries(
         {},

@@ -59,9 +59,9 @@ def test_the_same_curve_as_on_one_device(one_device, tmp_path, mesh):
         assert line["loss"] == pytest.approx(expected["loss"], rel=2e-5), line["step"]
 
 
-def compiled_usage(fsdp):
+def compiled_usage(fsdp, **fields):
     """What the training step takes on each of eight devices, and the state alone."""
-    config = wide_config(mesh__fsdp=fsdp)
+    config = wide_config(mesh__fsdp=fsdp, **fields)
     mesh = create_mesh(config.mesh.to_dict())
     with jax.set_mesh(mesh):
         data = program_lib.open_data(config, mesh)
@@ -97,3 +97,10 @@ def test_memory_of_a_device_falls_with_fsdp():
         assert usage.held == expected + batch
         assert sharding.shard_bytes(state) == expected
     assert found[8][0].total < 0.5 * found[1][0].total
+
+
+def test_scanned_blocks_keep_their_rows():
+    """Of activations a device has its own rows, not those of all: they are most of this step."""
+    fields = {"model__scan": True, "train__batch_size": 1024}
+    whole, split = (compiled_usage(fsdp, **fields)[0].working for fsdp in (1, 8))
+    assert split < 1.1 * whole

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vit_jax.errors import UserError
+from vit_jax.parallel.sharding import keep_rows
 from vit_jax.registry import near_misses
 
 CYCLE_NAMES = ("even", "odd")
@@ -99,7 +100,8 @@ class Stack(nn.Module):
         """Returns the output and, as asked for, `block_00`, `block_00/attention`, ..."""
 
         def call(block: nn.Module, x: jax.Array, noise: Noise) -> Any:
-            x, weights = block(x, noise, attention_maps)
+            x, weights = block(keep_rows(x), noise, attention_maps)
+            x = keep_rows(x)
             return x, (x if features else None, weights)
 
         policy = remat_policy(self.remat)

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from tabulate import tabulate
 
 from vit_jax.errors import UserError
@@ -109,12 +109,25 @@ def constrain(x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
 
 
+def keep_rows(x: jax.Array) -> jax.Array:
+    """Hints that each row of a batch of activations stays on the devices that have it.
+
+    Without it the compiler may rather move activations than gather a parameter that fsdp splits,
+    and keep whole batches on every device: so it does in scanned blocks. Returns `x` as it is
+    without a mesh that has the axes of a batch, or if its rows do not divide over them.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if not set(BATCH_AXES) <= set(mesh.axis_names) or x.shape[0] % batch_parts(mesh):
+        return x
+    return constrain(x, BATCH_AXES)
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of a batch: rows over the data and fsdp axes, whole over tensor."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
-def batch_parts(mesh: Mesh) -> int:
+def batch_parts(mesh: Mesh | AbstractMesh) -> int:
     """Returns over how many devices a batch is spread."""
     return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 

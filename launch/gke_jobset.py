@@ -250,9 +250,7 @@ def jobset(args: argparse.Namespace, machines: Hardware) -> list[Manifest]:
             "metadata": metadata(args),
             "spec": {
                 "failurePolicy": {"maxRestarts": args.restarts, "rules": [failed]},
-                "replicatedJobs": [
-                    {"name": GROUP, "replicas": args.slices, "template": template}
-                ],
+                "replicatedJobs": [{"name": GROUP, "replicas": args.slices, "template": template}],
             },
         }
     ]

@@ -107,8 +107,8 @@ submit() {
   local answer
   answer=$(bash launch/slurm.sbatch --ntasks=2 --time=30 --output="$here/job-%j.log" -- \
     "$bin/vit-jax" train --config=configs/digits.py --workdir="$1" \
-    --config.train.duration="1500 steps" --config.evaluation.every="1500 steps" \
-    --config.model.overrides.depth=1 --config.checkpoint.every="1500 steps" \
+    --config.train.duration="300 steps" --config.evaluation.every="300 steps" \
+    --config.model.overrides.depth=1 --config.checkpoint.every="300 steps" \
     --config.log.every_steps=20 --config.log.pictures=False)
   job=${answer##* }
   log=$here/job-$job.log

@@ -326,26 +326,53 @@ def three_steps_alone():
     return state.params, float(metrics["loss"])
 
 
-def test_slurm_variables_are_enough_to_join():
-    """jax's own detection, told by made-up SLURM variables: same program, no launcher."""
-    port = str(free_port())
-    processes = []
+def slurm(port, index):
+    """Made-up variables for JAX's own detection."""
+    return SLURM | {
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(index),
+        "SLURM_LOCALID": str(index),
+        "SLURM_STEP_NUM_NODES": "1",
+        "JAX_COORDINATOR_PORT": port,
+    }
+
+
+def mpi(port, index):
+    own = {"OMPI_MCA_orte_hnp_uri": "1.0;tcp://127.0.0.1:1", "JAX_COORDINATOR_PORT": port}
+    local = {f"OMPI_COMM_WORLD_{name}": str(index) for name in ("RANK", "LOCAL_RANK")}
+    return OPEN_MPI | own | local
+
+
+def torchrun(port, index):
+    own = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(int(port) - 1), "WORLD_SIZE": "2"}
+    return TORCHRUN | own | {"RANK": str(index), "LOCAL_RANK": str(index), "LOCAL_WORLD_SIZE": "2"}
+
+
+STARTED = {
+    "SLURM": (slurm, ""),
+    "Open MPI": (mpi, ""),
+    "torchrun variables": (torchrun, ""),
+    # the flags of this one come before the variables of that one, which lead nowhere
+    "flags": (lambda port, index: SLURM, "'localhost:{port}', 2, {index}"),
+}
+
+
+@pytest.mark.parametrize("how", STARTED)
+def test_two_processes_join_by_themselves(how):
+    """No launcher: variables as the cluster would set them, or flags."""
+    variables, flags = STARTED[how]
+    port, processes = str(free_port()), []
     for index in (0, 1):
-        slurm = SLURM | {
-            "SLURM_STEP_NODELIST": "localhost",
-            "SLURM_NTASKS": "2",
-            "SLURM_PROCID": str(index),
-            "SLURM_LOCALID": str(index),
-            "SLURM_STEP_NUM_NODES": "1",
-            "JAX_COORDINATOR_PORT": port,
-            "JAX_NUM_CPU_DEVICES": "1",
-            "XLA_FLAGS": "",
-        }
-        code = "from vit_jax.parallel.distributed import initialise; print(initialise())"
-        command = [sys.executable, "-c", code]
-        processes.append(
-            subprocess.Popen(command, env=os.environ | slurm, stdout=subprocess.PIPE, text=True)
+        code = (
+            "from vit_jax.parallel.distributed import Flags, initialise; "
+            f"print(initialise(Flags({flags.format(port=port, index=index)})))"
         )
+        own = {"JAX_NUM_CPU_DEVICES": "1", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+        environ = os.environ | variables(port, index) | own
+        command = [sys.executable, "-c", code]
+        processes.append(subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True))
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     for index, output in enumerate(outputs):
-        assert f"process {index} of 2 via SLURM, coordinator localhost:{port}, local" in output
+        expected = rf"process {index} of 2 via {how}, coordinator (localhost|127\.0\.0\.1):{port}, "
+        assert re.match(expected + r"local devices \[\d+\]", output)

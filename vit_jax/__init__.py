@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vit_jax.models import create_model, list_models, model_info
-    from vit_jax.weights import load_weights, save_weights
+    from vit_jax.training.start import load_weights
+    from vit_jax.weights import save_weights
 
 __all__ = ["create_model", "list_models", "load_weights", "model_info", "save_weights"]
 __version__ = "0.1.0"
 
-_ROOMS = {"load_weights": "vit_jax.weights", "save_weights": "vit_jax.weights"}
+_ROOMS = {"load_weights": "vit_jax.training.start", "save_weights": "vit_jax.weights"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,9 @@ from vit_jax import config as config_lib
 from vit_jax import create_model, load_weights, save_weights
 from vit_jax.errors import UserError
 from vit_jax.models import init_params
-from vit_jax.training import checkpoint, loop, start, workdir
+from vit_jax.training import checkpoint, loop, workdir
+from vit_jax.weights import sources
+from vit_jax.weights.conversion import Options, parse_options
 
 # One step so small that the parameters stay what they were.
 STILL = {
@@ -48,11 +50,8 @@ def foreign(tmp_path_factory):
     return path
 
 
-def options(spec=None, **given):
-    config = config_lib.default_config()
-    config.model.init_from = "somewhere"
-    config.model.init_options = given
-    return start.options(config, spec or model().spec)
+def options(**given):
+    return parse_options(given, model().spec, "model.init_options")
 
 
 def test_a_run_starts_from_a_file_of_other_images_and_says_what_became_of_it(
@@ -91,7 +90,7 @@ def test_the_options_reach_the_source(foreign, tmp_path):
 
 def test_patterns_may_be_one_or_many():
     one = options(initialise="head/.*", grid=(3, 4), layout="timm")
-    assert one == start.Options("timm", ("head/.*",), (), (3, 4))
+    assert one == Options("timm", ("head/.*",), (), (3, 4))
     assert options(ignore=("a/.*", "b")).ignore == ("a/.*", "b")
     saved = config_lib.default_config()
     saved.model.init_from, saved.model.init_options = (
@@ -99,7 +98,7 @@ def test_patterns_may_be_one_or_many():
         {"ignore": ("a",), "grid": (1, 2)},
     )
     again = config_lib.from_json(config_lib.to_json(saved))
-    assert start.options(again, model().spec) == start.Options(ignore=("a",), grid=(1, 2))
+    assert options(**again.model.init_options) == Options(ignore=("a",), grid=(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -127,18 +126,18 @@ def test_options_without_a_source_are_refused_with_the_config():
 def test_a_source_that_is_not_there_is_refused_at_once(tmp_path, monkeypatch):
     (tmp_path / "weights.txt").write_text("")
     (tmp_path / "weights.npz").write_text("")
-    start.check_source(str(tmp_path))
-    start.check_source(str(tmp_path / "weights.npz"))
+    sources.check(str(tmp_path), "model.init_from")
+    sources.check(str(tmp_path / "weights.npz"), "model.init_from")
     with pytest.raises(UserError, match="gone' does not exist; write a workdir"):
-        start.check_source(str(tmp_path / "gone"))
+        sources.check(str(tmp_path / "gone"), "model.init_from")
     with pytest.raises(UserError, match=r"weights.txt' is no file of weights; known: .safetensors"):
-        start.check_source(str(tmp_path / "weights.txt"))
+        sources.check(str(tmp_path / "weights.txt"), "model.init_from")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(UserError, match="cannot be read"):
-        start.check_source(str(tmp_path / "weights.npz"))
+        sources.check(str(tmp_path / "weights.npz"), "model.init_from")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"'hf:a/b' needs huggingface_hub; pip install"):
-        start.check_source("hf:a/b")
+        sources.check("hf:a/b", "model.init_from")
 
 
 def test_only_a_new_run_needs_its_source(tmp_path):

@@ -15,7 +15,8 @@ from small_models import VARIANTS, has_place, random_params, small
 
 from vit_jax.errors import UserError
 from vit_jax.models.mixer import MixerSpec
-from vit_jax.weights.conversion import LAYOUTS, load, open_source, save_weights
+from vit_jax.training.start import open_source
+from vit_jax.weights.conversion import LAYOUTS, load, save_weights
 from vit_jax.weights.reference import difference
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "weights.md"

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from small_models import like, random_params, small
 
+from vit_jax import load_weights, save_weights
 from vit_jax.cli import main
 from vit_jax.data import ops as ops_lib
 from vit_jax.training import trained
-from vit_jax.weights import files, load_weights, save_weights
+from vit_jax.weights import files
 
 NAME = "vit_tiny_patch16_224"
 FIELDS = {"width": 24, "num_heads": 2, "mlp_dim": 32, "depth": 2}

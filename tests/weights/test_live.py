@@ -11,7 +11,8 @@ from small_models import VARIANTS, has_place, images, logits, random_params, sma
 
 from vit_jax import create_model
 from vit_jax.errors import UserError
-from vit_jax.weights.conversion import load, open_source, save_weights
+from vit_jax.training.start import open_source
+from vit_jax.weights.conversion import load, save_weights
 from vit_jax.weights.reference import difference, timm_model
 
 torch = pytest.importorskip("torch")

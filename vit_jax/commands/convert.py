@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from vit_jax.models import ModelInfo
-    from vit_jax.weights.conversion import Source
+    from vit_jax.weights.sources import Source
 
 DESCRIPTION = """Turn weights of timm, transformers, vision_transformer, big_vision, Swin or DeiT
 into a checkpoint that evaluate, predict and train take, or into one another; or a checkpoint into
@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Converts; everything that can be refused is refused before anything is written."""
+    from vit_jax.training import start
     from vit_jax.weights import conversion, files
 
     target = pathlib.Path(args.to)
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         files.check_new(target)
     else:
         conversion.check_layout(target, args.layout)
-    source = conversion.open_source(args.source, print)
+    source = start.open_source(args.source, print)
     if source.trained is None:
         _bring_in(args, overrides, source, None if ours else args.layout)
     elif ours:
@@ -95,10 +96,10 @@ def _bring_in(
     num_classes = _num_classes(args, source, create_model(info.name, **changes))
     model = create_model(info.name, num_classes, **changes)
     names = _class_names(args, source, num_classes)
-    allowances = conversion.Allowances(
-        tuple(args.initialise), tuple(args.ignore), _sides(args.grid, "--grid")
+    options = conversion.Options(
+        args.from_layout, tuple(args.initialise), tuple(args.ignore), _sides(args.grid, "--grid")
     )
-    loaded = conversion.load(source, model, layout=args.from_layout, allowances=allowances)
+    loaded = conversion.load(source, model, options)
     print(f"{args.source}: {loaded}")
     if args.check:
         if loaded.report.resized or loaded.report.initialised:
@@ -113,6 +114,7 @@ def _bring_in(
 
 def _take_out(args: argparse.Namespace, overrides: Sequence[str], source: "Source") -> None:
     """Writes a checkpoint of ours as it is."""
+    from vit_jax.training import start
     from vit_jax.weights import conversion
 
     given = {
@@ -129,7 +131,7 @@ def _take_out(args: argparse.Namespace, overrides: Sequence[str], source: "Sourc
     print(f"written: {args.to}")
     if args.check:
         target = pathlib.Path(args.to)
-        written = conversion.open_source(target)
+        written = start.open_source(target)
         _check(written, conversion.usual_layout(target, args.layout), run.model, run.params)
 
 

@@ -197,7 +197,7 @@ def _check_batch(config: ConfigDict) -> None:
 def _check_model(config: ConfigDict) -> None:
     """The model can be made; nothing is allocated. What it starts from is read later."""
     from vit_jax.models import create_model
-    from vit_jax.training import start
+    from vit_jax.weights.conversion import parse_options
 
     settings = config.model
     own = {name: settings[name] for name in ("dtype", "param_dtype", "remat", "scan")}
@@ -206,7 +206,11 @@ def _check_model(config: ConfigDict) -> None:
             raise UserError(f"model.overrides.{name}: it is a field; set model.{name} instead")
     overrides = {**settings.overrides.to_dict(), **own}
     model = create_model(settings.name, num_classes=settings.num_classes or 1000, **overrides)
-    start.options(config, model.spec)
+    parse_options(settings.init_options.to_dict(), model.spec, "model.init_options")
+    if settings.init_options and not settings.init_from:
+        raise UserError(
+            "model.init_options has no effect without model.init_from; set that, or leave it out"
+        )
 
 
 def _check_data(config: ConfigDict) -> None:

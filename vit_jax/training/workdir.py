@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from vit_jax import config as config_lib
 from vit_jax.errors import UserError
-from vit_jax.training import start
+from vit_jax.weights import sources
 
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -56,7 +56,7 @@ def check(folder: str | os.PathLike, config: ConfigDict) -> None:
     """
     if not any((pathlib.Path(folder) / CHECKPOINTS).glob("[0-9]*")):
         if config.model.init_from:
-            start.check_source(config.model.init_from)
+            sources.check(config.model.init_from, "model.init_from")
         return
     for field, before, now in changes(folder, config):
         if f"{field}.".startswith(tuple(f.rstrip(".") + "." for f in FIXED)):

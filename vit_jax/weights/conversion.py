@@ -6,7 +6,7 @@ import functools
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,9 +19,11 @@ from vit_jax.models import init_params
 from vit_jax.models.mixer import MixerSpec
 from vit_jax.models.swin import SwinSpec
 from vit_jax.models.vit import ViTSpec
+from vit_jax.optim.parameters import check_pattern
 from vit_jax.registry import near_misses
-from vit_jax.weights import files, hub, hugging_face, mixer, swin, vit
+from vit_jax.weights import files, hugging_face, mixer, swin, vit
 from vit_jax.weights.names import Found, Layouts, NameMap, Tensors, refuse, some
+from vit_jax.weights.sources import Source
 from vit_jax.weights.transfer import Report, transfer
 
 # Type of a spec -> layout -> the map of a spec's tensors in it. The first of equals is found first.
@@ -33,25 +35,6 @@ LAYOUTS: dict[type, Layouts] = {
 FOLDER = "transformers"  # the layout that is a folder
 # Ending -> the layouts such a file may have, the usual one first.
 ENDINGS = {".safetensors": ("timm", "official"), ".npz": ("vision_transformer", "big_vision")}
-
-Say = Callable[[str], Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """What a source turned out to hold.
-
-    Attributes:
-        tensors: under the names they were found; {} of a checkpoint of ours.
-        trained: `vit_jax.training.trained.Trained` of a checkpoint of ours, or None.
-        path: where they lie on this machine.
-        class_names: in the order of the head's outputs; () where they are not known.
-    """
-
-    tensors: dict[str, np.ndarray]
-    trained: Any
-    path: pathlib.Path
-    class_names: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,97 +58,72 @@ class Loaded:
 
 
 @dataclasses.dataclass(frozen=True)
-class Allowances:
-    """What may be as it is not in the source.
+class Options:
+    """What there is to say about a source besides its place, and what may be as it is not there.
 
     Attributes:
-        initialise: patterns of whole paths of ours that start anew.
+        layout: whose names it has, a key of `LAYOUTS`; "" finds out.
+        initialise: patterns of whole paths of ours that start anew, such as "pool/.*".
         ignore: patterns of whole names of theirs, or paths of ours, that are left out.
-        grid: rows and columns of patches that the source's position table covers, where it is not
-            square and the source does not say.
+        grid: rows and columns of patches that the source's position table covers, where that is not
+            a square and a file does not say.
     """
 
+    layout: str = ""
     initialise: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     grid: tuple[int, ...] = ()
 
 
-def load_weights(
-    source: str | os.PathLike,
-    model: Any,
-    *,
-    layout: str = "",
-    initialise: Iterable[str] = (),
-    ignore: Iterable[str] = (),
-    grid: Sequence[int] = (),
-    seed: int = 0,
-    say: Say = print,
-) -> dict[str, Any]:
-    """Returns the parameters of a model with the weights of a source, fitted to its size.
+def parse_options(given: Mapping[str, Any], spec: Any, field: str) -> Options:
+    """Returns the options by name, for a model of this spec; a single pattern needs no list.
 
     Args:
-        source: a file (.safetensors, .npz, .pth), a folder of transformers, a workdir or one step
-            of it, "hf:ORG/NAME" or "timm:NAME".
-        model: from `create_model`; images of three channels.
-        layout: whose names the source has, a key of `LAYOUTS`; "" finds out.
-        initialise: patterns of whole paths of ours that start anew, such as "pool/.*".
-        ignore: patterns of whole names of theirs, or paths of ours, that are left out.
-        grid: rows and columns of patches that the source's position table covers, where that is not
-            a square and a file does not say.
-        seed: of what starts anew.
-        say: is given the report, always; `print` by default.
-
-    Returns:
-        Numpy arrays in the model's `param_dtype`, scanned if the model is.
+        given: of a configuration's field.
+        spec: of the model.
+        field: the field's name, for the message.
 
     Raises:
-        UserError: the source cannot be read, or does not fit the model.
+        UserError: names the option that does not exist or cannot be meant.
     """
-    found = open_source(source, say)
-    allowances = Allowances(tuple(initialise), tuple(ignore), tuple(grid))
-    loaded = load(found, model, layout=layout, allowances=allowances, seed=seed)
-    say(f"{source}: {loaded}")
-    return loaded.params
-
-
-def open_source(source: str | os.PathLike, say: Say = lambda line: None) -> Source:
-    """Reads a source, of which `load_weights` says what it may be."""
-    text = os.fspath(source)
-    path = hub.download(text) if hub.is_name(text) else pathlib.Path(text)
-    if _is_checkpoint(path):
-        from vit_jax.training import trained
-
-        run = trained.load(path)
-        return Source({}, run, path, run.class_names)
-    names = hugging_face.class_names(path) if path.is_dir() else ()
-    return Source(files.read(path, say), None, path, names)
-
-
-def _is_checkpoint(path: pathlib.Path) -> bool:
-    """Whether a path is a workdir of ours, its checkpoints or one step of them."""
-    if not path.is_dir():
-        return False
-    names = {child.name for child in path.iterdir()}
-    return bool({"checkpoints", "state"} & names) or any(name.isdigit() for name in names)
+    known = [option.name for option in dataclasses.fields(Options)]
+    for name in given.keys() - known:
+        hint = near_misses(name, known) or f"; known: {', '.join(known)}"
+        raise UserError(f"{field}: unknown option {name!r}{hint}")
+    several = {
+        name: tuple(value) if isinstance(value, list | tuple) else (value,)
+        for name, value in given.items()
+        if name != "layout"
+    }
+    chosen = Options(**{**given, **several})
+    if chosen.layout:
+        name_map(spec, chosen.layout)
+    for name in ("initialise", "ignore"):
+        for pattern in several.get(name, ()):
+            check_pattern(pattern, field=f"{field}.{name}")
+    if len(chosen.grid) not in (0, 2) or not all(isinstance(n, int) for n in chosen.grid):
+        raise UserError(f"{field}.grid={chosen.grid!r} is no grid; write (rows, columns)")
+    return chosen
 
 
 def load(
     source: Source,
     model: Any,
+    options: Options = Options(),
     *,
-    layout: str = "",
-    allowances: Allowances = Allowances(),
     channels: int = 3,
     seed: int = 0,
 ) -> Loaded:
     """Returns the parameters of a model for images of `channels` with the weights of a source."""
     template = abstract_params(model, channels)
-    chosen, spec, params, ignore, left = "", None, None, allowances.ignore, tuple[str, ...]()
+    chosen, spec, params, ignore, left = "", None, None, options.ignore, tuple[str, ...]()
     if source.trained is None:
-        chosen, names = choose_layout(source.tensors, model.spec, template, layout)
-        params, ignore, left = _renamed(names, source.tensors, template, allowances)
-    elif layout:
-        raise UserError(f"the source is a checkpoint of vit_jax; leave out layout={layout!r}")
+        chosen, names = choose_layout(source.tensors, model.spec, template, options.layout)
+        params, ignore, left = _renamed(names, source.tensors, template, options)
+    elif options.layout:
+        raise UserError(
+            f"the source is a checkpoint of vit_jax; leave out layout={options.layout!r}"
+        )
     else:
         params, spec = source.trained.params, source.trained.model.spec
     fitted, report = transfer(
@@ -173,8 +131,8 @@ def load(
         template,
         model.spec,
         trained_spec=spec,
-        grid=allowances.grid,
-        initialise=allowances.initialise,
+        grid=options.grid,
+        initialise=options.initialise,
         ignore=ignore,
     )
     report = dataclasses.replace(report, ignored=(*report.ignored, *left))
@@ -231,7 +189,7 @@ def _family(spec: Any) -> str:
 
 
 def _renamed(
-    names: NameMap, tensors: Tensors, template: Any, allowances: Allowances
+    names: NameMap, tensors: Tensors, template: Any, options: Options
 ) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]:
     """Returns a source's tensors in our names and their sizes, and what is to be left out.
 
@@ -241,19 +199,17 @@ def _renamed(
         UserError: some are missing or left over, and that is not allowed.
     """
     found = names.find(tensors, template)
-    spared = {p for p in allowances.ignore if any(re.fullmatch(p, key) for key in found.unused)}
-    ours = tuple(
-        p for p in allowances.ignore if any(re.fullmatch(p, path) for path in found.params)
-    )
-    for pattern in allowances.ignore:
+    spared = {p for p in options.ignore if any(re.fullmatch(p, key) for key in found.unused)}
+    ours = tuple(p for p in options.ignore if any(re.fullmatch(p, path) for path in found.params))
+    for pattern in options.ignore:
         if pattern not in spared and pattern not in ours:
             raise UserError(f"ignore={pattern!r} matches no tensor that is left over")
-    anew = (*allowances.initialise, r"(head|head_dist|pre_logits)/.*")
+    anew = (*options.initialise, r"(head|head_dist|pre_logits)/.*")
     left = sorted(key for key in found.unused if _matches(spared, key))
     refuse(
         [
             *(f"missing {t}" for t, p in found.missing.items() if not _matches(anew, p)),
-            *_lone_heads(found, allowances),
+            *_lone_heads(found, options),
             *found.misfits,
             *(f"unused {k} {list(s)}" for k, s in sorted(found.unused.items()) if k not in left),
         ]
@@ -261,12 +217,12 @@ def _renamed(
     return unflatten_dict(found.params, sep="/"), ours, tuple(left)
 
 
-def _lone_heads(found: Found, allowances: Allowances) -> Iterable[str]:
+def _lone_heads(found: Found, options: Options) -> Iterable[str]:
     """Yields the head that is missing where the other is not: their mean would be of no use."""
     heads = {"head": "head_dist", "head_dist": "head"}
     for theirs, path in found.missing.items():
         other = heads.get(path.partition("/")[0], "")
-        if f"{other}/kernel" in found.params and not _matches(allowances.initialise, path):
+        if f"{other}/kernel" in found.params and not _matches(options.initialise, path):
             yield f"missing {theirs}, though the logits are the mean with those of {other}"
 
 

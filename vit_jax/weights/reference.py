@@ -14,7 +14,7 @@ from vit_jax.models.mixer import MixerSpec
 from vit_jax.models.swin import SwinSpec
 from vit_jax.models.vit import ViTSpec
 from vit_jax.weights import files, hugging_face
-from vit_jax.weights.conversion import Source
+from vit_jax.weights.sources import Source
 
 IMAGES = 2  # compared; each has all the weights to go wrong by
 
@@ -23,7 +23,7 @@ def difference(source: Source, layout: str, model: Any, params: Any, seed: int =
     """Returns the largest difference of logits over the largest logit, on random images.
 
     Args:
-        source: tensors of another project, read by `open_source`.
+        source: tensors of another project, read by `sources.read`.
         layout: theirs.
         model: ours, of the size and with the head of the source.
         params: what became of the source.

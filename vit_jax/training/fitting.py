@@ -36,7 +36,7 @@ from vit_jax.training import step as step_lib
 from vit_jax.training.compilation import compile_together
 
 CHOICE = "memory.json"
-TRAINING, EVALUATION = "training step", "evaluation"
+STATE, TRAINING, EVALUATION = "state alone", "training step", "evaluation"
 
 # The fields a choice may change, and what else it depends on.
 _CHANGED = (memory.ACCUMULATION, memory.REMAT, memory.FSDP, memory.DATA, memory.EVALUATION)
@@ -49,7 +49,7 @@ class TooLargeError(Exception):
     """A program needs more memory than a device has.
 
     Attributes:
-        what: TRAINING or EVALUATION.
+        what: STATE, TRAINING or EVALUATION.
         usage: what it takes; None if memory ran out in the compiler already.
     """
 
@@ -86,7 +86,7 @@ def check_state(program: program_lib.Program, limit: int | None) -> None:
     """Raises TooLargeError if the state alone does not fit; nothing is compiled."""
     held = sharding.shard_bytes(program.abstract_state)
     if limit is not None and held > limit:
-        raise TooLargeError(TRAINING, Usage(held, 0))
+        raise TooLargeError(STATE, Usage(held, 0))
 
 
 def compile_step(
@@ -291,7 +291,7 @@ class Fitter:
         found: TooLargeError,
     ) -> list[Trial]:
         settings = settings_of(config, create_mesh(config.mesh.to_dict()))
-        training = found.what == TRAINING
+        training = found.what != EVALUATION
 
         def measure(change: Change) -> Usage | None:
             return _measure(_with_fields(config, change.fields), data, found.what)

@@ -13,7 +13,7 @@ Command:   vit-jax train --config=configs/cifar10_transfer.py:data=folder:six --
            vit-jax train --config=configs/cifar10_transfer.py:data=folder:four,size=48,init=PRETRAINED \
              --workdir=DIR
            init left out: from scratch, all else alike; docs/transfer.md has the three seeds
-Hardware:  two CPU cores, two to five minutes each
+Hardware:  two busy CPU cores, two to ten minutes each
 Accuracy:  test, four classes, seeds 0 to 2: 78.5, 77.6, 77.5 % from PRETRAINED; 70.4, 68.2, 70.9 % from scratch
 """
 

@@ -63,8 +63,8 @@ def main() -> None:
     heads = ("model", "remat", "fsdp", "state", "during a step", "total (GiB a device)")
     table = tabulate(rows, heads, tablefmt="github", disable_numparse=True, stralign="right")
     text = PAGE.read_text()
-    marked = re.compile(r"(<!-- table -->\n).*?(\n<!-- end of table -->)", re.DOTALL)
-    PAGE.write_text(marked.sub(lambda match: match[1] + table + match[2], text))
+    marked = re.compile(r"(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
+    PAGE.write_text(marked.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text))
     print(table)
 
 

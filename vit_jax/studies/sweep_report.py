@@ -37,7 +37,8 @@ def _known(value: float) -> float | None:
 def text(found: Sweep, layout: str = "simple") -> str:
     """Returns the table, what was chosen and how, and how the choice does on the test split."""
     table = tabulate(rows(found), headers="keys", floatfmt=".4g", missingval="-", tablefmt=layout)
-    return f"{table}\n\n{choice(found)}"
+    meaning = "\nSpread: the sample standard deviation over seeds." if found.has_seeds else ""
+    return f"{table}\n{meaning}\n{choice(found)}"
 
 
 def choice(found: Sweep) -> str:
@@ -47,15 +48,15 @@ def choice(found: Sweep) -> str:
         return "Nothing is chosen: no setting has finished."
     best = "highest" if found.mode == "max" else "lowest"
     over = f", the mean over {len(chosen.outcomes)} seeds" if found.has_seeds else ""
-    lines = [
-        f"Chosen: {describe(chosen)} ({best} validation {found.metric}{over}).",
-        "The test split had no part in the choice and is shown for the chosen setting alone.",
-    ]
+    lines = [f"Chosen: {describe(chosen)} ({best} validation {found.metric}{over})."]
     tested = chosen.values("test", found.metric)
     if tested:
         spread = sweep.spread(tested)
         plus = "" if math.isnan(spread) else f" +- {spread:.4f}"
-        lines.append(f"Test {found.metric}: {sweep.mean(tested):.4f}{plus}.")
+        lines += [
+            "The test split had no part in the choice and is shown for the chosen setting alone.",
+            f"Test {found.metric}: {sweep.mean(tested):.4f}{plus}.",
+        ]
     lines += [f"Workdir: {outcome.run.folder}" for outcome in chosen.outcomes]
     return "\n".join(lines)
 
@@ -97,12 +98,12 @@ def _runs(found: Sweep) -> str:
 
 
 def _points(found: Sweep) -> dict[str, list[tuple[str, float]]]:
-    """Returns swept field -> (its value, the metric) of every run that has one."""
+    """Returns swept field -> (its value, the metric) of every run; seeds only if alone."""
     points: dict[str, list[tuple[str, float]]] = {}
     for setting in found.settings:
         for outcome in setting.outcomes:
             value = outcome.metric("validation", found.metric)
-            for key, label in outcome.run.labels.items():
+            for key, label in (setting.labels or outcome.run.labels).items():
                 points.setdefault(key, [])
                 if value is not None:
                     points[key].append((label, value))

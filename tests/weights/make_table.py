@@ -11,7 +11,7 @@ import tempfile
 
 import jax
 import numpy as np
-from small_models import VARIANTS, has_place, random_params, small
+from converted_models import VARIANTS, has_place, random_params, small
 
 from vit_jax.errors import UserError
 from vit_jax.models.mixer import MixerSpec

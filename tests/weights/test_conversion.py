@@ -4,7 +4,7 @@
 import jax
 import numpy as np
 import pytest
-from small_models import images, like, logits, random_params, small
+from converted_models import images, like, logits, random_params, small
 
 import vit_jax
 from vit_jax.config import default_config

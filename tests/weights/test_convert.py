@@ -8,7 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from small_models import like, random_params, small
+from converted_models import like, random_params, small
 
 from vit_jax import load_weights, save_weights
 from vit_jax.cli import main

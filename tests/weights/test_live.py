@@ -7,7 +7,7 @@ import re
 import jax
 import numpy as np
 import pytest
-from small_models import VARIANTS, has_place, images, logits, random_params, small
+from converted_models import VARIANTS, has_place, images, logits, random_params, small
 
 from vit_jax import create_model
 from vit_jax.errors import UserError

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 import real_names
+from converted_models import CLASSES, VARIANTS, has_place, random_params, small, template
 from flax.training.checkpoints import convert_pre_linen
 from flax.traverse_util import flatten_dict, unflatten_dict
-from small_models import CLASSES, VARIANTS, has_place, random_params, small, template
 
 from vit_jax import create_model
 from vit_jax.errors import UserError

@@ -274,7 +274,7 @@ def _write_record(run: Run, status: int | None, seconds: float, reason: str = ""
     """Writes what was asked for and how it ended, at once or not at all."""
     record = {
         "status": status,
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
         "reason": reason,
         "config": json.loads(config_lib.to_json(run.config)),
     }

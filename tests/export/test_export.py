@@ -45,8 +45,10 @@ def assert_close(found, expected, relative=2e-5):
 @pytest.mark.parametrize(
     ("form", "kind"),
     [
-        *(("stablehlo", kind) for kind in ("vit_map", "swin", "mixer")),
-        ("savedmodel", "mixer"),  # the others go through the same StableHLO
+        *(("stablehlo", kind) for kind in ("vit_map", "swin")),
+        pytest.param("stablehlo", "mixer", marks=pytest.mark.slow),
+        # A ViT as SavedModel is tested below; the others go through the same StableHLO.
+        pytest.param("savedmodel", "mixer", marks=pytest.mark.slow),
         *(pytest.param("onnx", kind, marks=NEEDS_ONNX) for kind in ("vit_map", "swin", "mixer")),
     ],
 )

@@ -42,8 +42,12 @@ def one_device(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "mesh",
-    [{}, {"fsdp": 8}, {"fsdp": 4}, {"fsdp": 2, "tensor": 2}],
-    ids=["no switch", "fsdp", "data x fsdp", "data x fsdp x tensor"],
+    [
+        pytest.param({}, id="no switch"),
+        pytest.param({"fsdp": 8}, id="fsdp"),
+        pytest.param({"fsdp": 4}, id="data x fsdp", marks=pytest.mark.slow),
+        pytest.param({"fsdp": 2, "tensor": 2}, id="data x fsdp x tensor"),
+    ],
 )
 def test_the_same_curve_as_on_one_device(one_device, tmp_path, mesh):
     """Losses of every step and evaluation; dropout, mixup and averaging are on."""

@@ -16,7 +16,7 @@ from converted_models import VARIANTS, has_place, random_params, small
 from vit_jax.errors import UserError
 from vit_jax.models.mixer import MixerSpec
 from vit_jax.training.start import open_source
-from vit_jax.weights.conversion import LAYOUTS, load, save_weights
+from vit_jax.weights.conversion import LAYOUTS, Options, load, save_weights
 from vit_jax.weights.reference import difference
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "weights.md"
@@ -41,7 +41,7 @@ def cell(name, layout):
         path = pathlib.Path(folder) / COLUMNS[layout]
         save_weights(params, model, path, layout)
         source = open_source(path)
-        back = load(source, model, layout=layout).params
+        back = load(source, model, Options(layout=layout)).params
         jax.tree.map(np.testing.assert_array_equal, back, params)
         try:
             return f"{difference(source, layout, model, back):.0e}"

@@ -12,7 +12,7 @@ from converted_models import VARIANTS, has_place, images, logits, random_params,
 from vit_jax import create_model
 from vit_jax.errors import UserError
 from vit_jax.training.start import open_source
-from vit_jax.weights.conversion import load, save_weights
+from vit_jax.weights.conversion import Options, load, save_weights
 from vit_jax.weights.reference import difference, timm_model
 
 torch = pytest.importorskip("torch")
@@ -84,7 +84,7 @@ def test_our_files_come_back_and_pass_the_check(name, scan, tmp_path):
             continue
         save_weights(params, model, tmp_path / file, layout)
         source = open_source(tmp_path / file)
-        loaded = load(source, model, layout=layout)
+        loaded = load(source, model, Options(layout=layout))
         assert not loaded.report.resized
         jax.tree.map(np.testing.assert_array_equal, loaded.params, params)
         if file.endswith(".npz") and "mixer" in name:

@@ -27,15 +27,13 @@ Accuracy:  docs/finetuning.md has what was run, on little data; nothing of Image
 """
 
 import dataclasses
-import json
-import pathlib
 
-from vit_jax.config import check_choice, default_config, from_json, parse_arg
-from vit_jax.data.ops import Ops, parse
-from vit_jax.data.ops.device import STATISTICS
+from vit_jax.config import check_choice, default_config, parse_arg
+from vit_jax.data.ops import Ops, evaluation_ops, parse
 from vit_jax.data.sources.folder import find_splits
 from vit_jax.errors import UserError
 from vit_jax.models import model_info
+from vit_jax.training import workdir
 
 ALL_BUT_THE_HEAD = r"(?!head).*"
 
@@ -126,7 +124,7 @@ def get_config(arg=None):
 
 def choose_model(config, arg) -> Ops:
     """Sets the model and what it starts from; returns the preprocessing it is used to."""
-    saved = saved_config(arg.init) if arg.init else None
+    saved = workdir.saved_config(arg.init) if arg.init else None
     if saved is None and not arg.model:
         if not arg.init:
             raise UserError("what to train is missing; write init=WORKDIR, or model=NAME")
@@ -134,7 +132,14 @@ def choose_model(config, arg) -> Ops:
     if saved is None:
         config.model.name = arg.model
         config.model.init_from = arg.init
-        return usual_ops(model_info(arg.model), arg.size)
+        info = model_info(arg.model)
+        return evaluation_ops(
+            (arg.size, arg.size) if arg.size else info.image_size,
+            info.mean,
+            info.std,
+            crop_fraction=info.crop_fraction,
+            interpolation=info.interpolation,
+        )
     if arg.model and model_info(arg.model).name != model_info(saved.model.name).name:
         raise UserError(f"init={arg.init!r} is a {saved.model.name}; leave out model={arg.model!r}")
     config.model.update(saved.model.to_dict())
@@ -144,30 +149,6 @@ def choose_model(config, arg) -> Ops:
         return ops
     config.model.overrides = {k: v for k, v in config.model.overrides.items() if k != "image_size"}
     return resized(ops, arg.size)
-
-
-def saved_config(init):
-    """Returns the configuration of a workdir of ours or a step of it, None for anything else."""
-    path = pathlib.Path(init)
-    own = path.is_dir() and (path.name == "checkpoints" or path.name.isdigit())
-    for folder in (path, path.parent, path.parent.parent) if own else (path,):
-        if (folder / "checkpoints").is_dir() and (folder / "config.json").is_file():
-            return from_json((folder / "config.json").read_text())
-    if own and (path / "metadata.json").is_file():
-        return from_json(json.dumps(json.loads((path / "metadata.json").read_text())["config"]))
-    return None
-
-
-def usual_ops(info, size) -> Ops:
-    """Returns the preprocessing of a model's evaluation, at another size if one is given."""
-    height, width = (size, size) if size else info.image_size
-    names = [name for name, known in STATISTICS.items() if known == (info.mean, info.std)]
-    if len(set(info.mean + info.std)) == 1:
-        names = ["half"] if info.mean[0] == 0.5 else []
-    ending = f"normalise({names[0] if names else f'{info.mean}, {info.std}'})"
-    smaller = round(min(height, width) / info.crop_fraction)
-    resize = f"resize_small({smaller}, {info.interpolation})"
-    return parse(f"decode|{resize}|central_crop(({height}, {width}))|{ending}")
 
 
 def resized(ops, size) -> Ops:

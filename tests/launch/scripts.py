@@ -21,7 +21,7 @@ def run(script, *arguments, env=None, check=False):
     return subprocess.run(
         [*command, *arguments],
         cwd=ROOT,
-        env={**kept, "TMPDIR": "/tmp", **(env or {})},
+        env={**kept, "TMPDIR": "TMPDIR", **(env or {})},
         capture_output=True,
         text=True,
         timeout=300,

@@ -30,7 +30,7 @@ def pretrained(tmp_path):
     config.model.overrides = {**shape, **rest}
     config.data.eval_ops = "decode(channels=1)|resize(8)|value_range(-1, 1)"
     folder = tmp_path / "pretrained"
-    folder.mkdir()
+    (folder / "checkpoints" / "00000040").mkdir(parents=True)
     config_lib.save(config, folder / workdir.CONFIG)
     return folder
 
@@ -48,7 +48,7 @@ def test_it_starts_from_the_model_alone(pretrained):
     assert start.ops.startswith(
         "decode(channels=1)|resize((8, 8), antialias=False)|value_range(low=-1.0"
     )
-    step = vtab.start_from(str(pretrained / "checkpoints" / "40"), image_size=16)
+    step = vtab.start_from(str(pretrained / "checkpoints" / "00000040"), image_size=16)
     assert "resize(16, " in step.ops
     assert step.overrides == start.overrides
     weights = vtab.start_from("weights.npz", model="ViT-B/16@384")

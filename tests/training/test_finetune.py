@@ -133,9 +133,9 @@ def test_what_the_papers_say():
 def test_preprocessing_is_what_the_model_is_used_to(pretrained):
     vit = recipe(model="ViT-B/16", size=384)
     assert vit.data.eval_ops.startswith(
-        "decode(channels=3, recover=False)|resize_small(427, method="
+        "decode(channels=3, recover=False)|resize_small(426, method="
     )
-    assert "central_crop((384, 384))|normalise(half" in vit.data.eval_ops
+    assert "central_crop(384)|normalise(half" in vit.data.eval_ops
     swin = recipe(model="swin_tiny_patch4_window7_224", init="weights.safetensors")
     assert "normalise(imagenet" in swin.data.eval_ops
     assert swin.model.init_from == "weights.safetensors"

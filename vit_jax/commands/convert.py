@@ -2,7 +2,6 @@
 """`vit-jax convert`: other projects' weights become a checkpoint of ours, and the other way."""
 
 import argparse
-import math
 import pathlib
 import re
 from collections.abc import Sequence
@@ -214,19 +213,21 @@ def _save_checkpoint(
 def _config(info: "ModelInfo", model: Any, changes: dict[str, Any]) -> "ConfigDict":
     """Returns a configuration of the model, which sees images as its makers evaluate it."""
     from vit_jax.config import default_config
+    from vit_jax.data.ops import evaluation_ops
 
-    height, width = model.spec.size
-    norm = f"normalise({info.mean}, {info.std})"
-    resize = f"resize(({height}, {width}), '{info.interpolation}')"
-    if height == width:
-        side = math.floor(height / info.crop_fraction)
-        resize = f"resize_small({side}, '{info.interpolation}')|central_crop({height})"
+    ops = evaluation_ops(
+        model.spec.size,
+        info.mean,
+        info.std,
+        crop_fraction=info.crop_fraction,
+        interpolation=info.interpolation,
+    )
     config = default_config()
     fields = {"dtype", "param_dtype", "remat", "scan"}
     config.model.name = info.name
     config.model.num_classes = model.spec.num_classes
     config.model.update({k: v for k, v in changes.items() if k in fields})
     config.model.overrides = {k: v for k, v in changes.items() if k not in {*fields, "image_size"}}
-    config.data.eval_ops = f"decode|{resize}|{norm}"
-    config.data.train_ops = f"decode|inception_crop(({height}, {width}))|flip|{norm}"
+    config.data.eval_ops = ops.spec
+    config.data.train_ops = f"decode|inception_crop({ops.image_size})|flip|{ops.device_op.spec}"
     return config

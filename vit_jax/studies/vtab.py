@@ -16,7 +16,6 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from vit_jax import config as config_lib
 from vit_jax.data import ops as ops_lib
 from vit_jax.data.sources import vtab as tasks_lib
 from vit_jax.data.sources.tfds import find_builder, open_builder, preparation
@@ -79,11 +78,9 @@ def start_from(source: str, model: str = "", image_size: int = 0) -> Start:
         ops_text = _ops(3, size, f"normalise({info.mean}, {info.std})")
         return Start(source, info.name, {}, ops_text)
     folder = pathlib.Path(source).expanduser()
-    found = [p / workdir.CONFIG for p in (folder, folder.parent.parent)]
-    saved = next((path for path in found if path.is_file()), None)
-    if saved is None:
+    config = workdir.saved_config(folder)
+    if config is None:
         raise UserError(f"--checkpoint={source} is no workdir of a run; for weights add --model")
-    config = config_lib.from_json(saved.read_text())
     overrides = config.model.overrides.to_dict()
     for field in LEFT_BEHIND:
         overrides.pop(field, None)

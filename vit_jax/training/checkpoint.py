@@ -24,11 +24,12 @@ from vit_jax.errors import UserError
 from vit_jax.parallel.sharding import named_leaves, path_name
 from vit_jax.training import integrity
 from vit_jax.training.state import TrainState
+from vit_jax.training.workdir import CHECKPOINTS, METADATA
 
 log = logging.getLogger(__name__)
 
-FOLDER = "checkpoints"  # inside a workdir
-_STATE, _METADATA = "state", "metadata.json"
+FOLDER = CHECKPOINTS  # inside a workdir
+_STATE = "state"
 _NONE, _ALL_DAMAGED = -1, -2
 
 
@@ -134,7 +135,7 @@ class Checkpointer:
         """Behind the run: waits for the arrays to be on disk, then seals and tidies up."""
         self._orbax.wait_until_finished()
         if self._primary:
-            integrity.write_whole(target / _METADATA, record)
+            integrity.write_whole(target / METADATA, record)
             integrity.seal(target)
             self._retain(record["step"])
 
@@ -191,7 +192,7 @@ class Checkpointer:
         if step == _NONE:
             return None
         path = self.directory / f"{step:08d}"
-        record = json.loads((path / _METADATA).read_text())
+        record = json.loads((path / METADATA).read_text())
         leaves = dict(named_leaves(abstract_state))
         _check_arrays(path, record["arrays"], leaves)
         restored = _read(path, leaves)
@@ -240,7 +241,7 @@ def load(path: str | epath.Path, ema: bool = True) -> Checkpoint:
         UserError: if there is no usable checkpoint.
     """
     step_path = _find(epath.Path(path).absolute())
-    record = json.loads((step_path / _METADATA).read_text())
+    record = json.loads((step_path / METADATA).read_text())
     stored = {name.split("/")[0] for name in record["arrays"]}
     top = "ema_params" if ema and "ema_params" in stored else "params"
     wanted = [n for n in record["arrays"] if n.split("/")[0] in (top, "model_state")]
@@ -276,7 +277,7 @@ def _ranked(paths: list[epath.Path], by: dict[str, str]) -> list[epath.Path]:
 def _record(path: epath.Path) -> dict[str, Any]:
     """What lies beside a step's arrays; empty if it is damaged, which `integrity` will tell."""
     try:
-        return json.loads((path / _METADATA).read_text())
+        return json.loads((path / METADATA).read_text())
     except (OSError, ValueError):
         return {}
 

@@ -69,10 +69,7 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         mix_key, loss_key = jax.random.split(key)
         batch = {**batch, "image": device_ops(batch["image"])}
-        if mixing is not None:
-            labels = jax.nn.one_hot(batch["label"], num_classes)
-            images, labels = mixing_ops.mix(batch["image"], labels, mix_key, mixing)
-            batch |= {"image": images, "label": labels}
+        batch = batch if mixing is None else _mixed(batch, num_classes, mix_key, mixing)
         grads, loss, metrics, model_state = gradient(
             state.params, state.model_state, batch, loss_key
         )
@@ -100,6 +97,12 @@ def make_train_step(
         return new, {name: jnp.asarray(m, jnp.float32) for name, m in metrics.items()}
 
     return train_step
+
+
+def _mixed(batch: Batch, num_classes: int, key: jax.Array, mixing: Any) -> Batch:
+    labels = jax.nn.one_hot(batch["label"], num_classes)
+    images, labels = mixing_ops.mix(batch["image"], labels, key, mixing)
+    return {**batch, "image": images, "label": labels}
 
 
 def _checked(finite: jax.Array, new: TrainState, old: TrainState) -> TrainState:

@@ -1,6 +1,7 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """The folder of one run: its configuration, and whether a changed one may go on in it."""
 
+import json
 import os
 import pathlib
 from typing import Any
@@ -13,6 +14,7 @@ from vit_jax.weights import sources
 
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
+METADATA = "metadata.json"  # of one checkpoint
 
 # Fields (and sections, with a dot) that the saved state or the record so far depend on. Others may
 # change between two starts: the run goes on under the new ones.
@@ -38,6 +40,24 @@ FIXED = (
     "train.batch_size",
     "train.ema_decay",
 )
+
+
+def saved_config(path: str | os.PathLike) -> ConfigDict | None:
+    """Returns the configuration of a run; None if there is none.
+
+    Args:
+        path: its workdir, the checkpoints in it, or one step of them, which may have been moved.
+    """
+    path = pathlib.Path(path)
+    step = path.is_dir() and path.name.isdigit()
+    for folder in (path, path.parent, path.parent.parent):
+        if (folder / CHECKPOINTS).is_dir() and (folder / CONFIG).is_file():
+            return config_lib.from_json((folder / CONFIG).read_text())
+        if not step and path.name != CHECKPOINTS:
+            return None
+    if step and (path / METADATA).is_file():
+        return config_lib.from_json(json.dumps(json.loads((path / METADATA).read_text())["config"]))
+    return None
 
 
 def changes(folder: str | os.PathLike, config: ConfigDict) -> list[tuple[str, Any, Any]]:

@@ -12,18 +12,23 @@ from vit_jax.weights.names import (
     Pairs,
 )
 
+AUTHORS_NAMES: Pairs = (
+    (r"^patch_embed/(kernel|bias)$", r"patch_embed/proj/\1"),
+    (r"^stage_", "layers/"),
+    (r"/relative_position_bias$", "/relative_position_bias_table"),
+    *TIMM_NAMES,
+)
+"""The authors' names, which timm kept."""
+
 BUFFERS = r"\.(relative_position_index|attn_mask)$"  # derived from the sizes, not learned
 
 
 def timm(spec: SwinSpec) -> NameMap:
     """timm: swin_transformer.py from timm 0.9 on."""
     names = (
-        (r"^patch_embed/(kernel|bias)$", r"patch_embed/proj/\1"),
-        (r"^stage_", "layers/"),
         (r"/merge/", "/downsample/"),
-        (r"/relative_position_bias$", "/relative_position_bias_table"),
         (r"^head/", "head/fc/"),
-        *TIMM_NAMES,
+        *AUTHORS_NAMES,
     )
     return NameMap(names, TORCH_STORAGE, ignored=BUFFERS)
 
@@ -32,10 +37,7 @@ def official(spec: SwinSpec) -> NameMap:
     """microsoft/Swin-Transformer: a merge closes the stage before the one it leads into."""
     names = (
         *_merges_at_the_end(spec, "layers"),
-        (r"^patch_embed/(kernel|bias)$", r"patch_embed/proj/\1"),
-        (r"^stage_", "layers/"),
-        (r"/relative_position_bias$", "/relative_position_bias_table"),
-        *TIMM_NAMES,
+        *AUTHORS_NAMES,
     )
     return NameMap(names, TORCH_STORAGE, ignored=BUFFERS)
 

@@ -5,8 +5,9 @@
 """
 
 from vit_jax.data.ops import colour, decode, device, geometry, policies
+from vit_jax.data.ops.evaluation import evaluation_ops
 from vit_jax.data.ops.language import Ops, parse
 from vit_jax.data.ops.op import OPS, Op, register, signature
 
-__all__ = ["OPS", "Op", "Ops", "parse", "register", "signature"]
+__all__ = ["OPS", "Op", "Ops", "evaluation_ops", "parse", "register", "signature"]
 __all__ += ["colour", "decode", "device", "geometry", "policies"]

@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-NEVER_AGAIN = [1, 2, 130]  # exit codes that would only come again; the table is in README.md
+NEVER_AGAIN = [1, 2, 130]  # statuses that would only come again, by vit_jax/exits.py
 GRACE_SECONDS = 300  # from SIGTERM until a pod is killed: a step and a checkpoint fit
 PORT = 8476
 GROUP = "train"

@@ -14,7 +14,7 @@ import pytest
 import tiny_runs as runs
 from PIL import Image
 
-from vit_jax import cli
+from vit_jax import cli, exits
 from vit_jax.data.sources import create_source
 from vit_jax.training import trained
 
@@ -65,7 +65,7 @@ def test_help_imports_nothing_heavy():
 )
 def test_mistakes_die_in_a_line_before_a_device_is_touched(arguments, complaint, tmp_path, capsys):
     command = ["train", f"--config={runs.RECIPE}", f"--workdir={tmp_path / 'run'}"]
-    assert cli.main([*command, *arguments]) == cli.USER_ERROR == 2
+    assert cli.main([*command, *arguments]) == exits.USER_ERROR == 2
     output = capsys.readouterr()
     assert output.err.startswith("vit-jax: error: ")
     assert complaint in output.err

@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from vit_jax import exits
 from vit_jax.errors import UserError
 from vit_jax.registry import near_misses
-
-USER_ERROR, INTERRUPTED = 2, 130
 
 # Name -> what it does; each is a module of `vit_jax.commands`.
 COMMANDS = {
@@ -31,27 +30,23 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one sub-command and returns the exit status.
-
-    0: done. 1: the run failed (diverged, an unreadable image, a conflict). 2: the user can mend it.
-    75: stopped by SIGTERM after saving; start again to go on. 130: interrupted from the keyboard.
-    """
+    """Runs one sub-command and returns the exit status; `exits.TABLE` says what each means."""
     argv = sys.argv[1:] if argv is None else list(argv)
     parser, options = build_parser(argv)
     args, rest = parser.parse_known_args(argv)
     logging.basicConfig(format="vit-jax: %(message)s")
     try:
         _check_rest(args, rest, options)
-        return args.run(args, rest) or 0
+        return args.run(args, rest) or exits.DONE
     except UserError as error:
         print(f"vit-jax: error: {error}", file=sys.stderr)
-        return USER_ERROR
+        return exits.USER_ERROR
     except KeyboardInterrupt:
         print("vit-jax: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return exits.INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return exits.DONE
 
 
 def _check_rest(args: argparse.Namespace, rest: Sequence[str], options: Sequence[str]) -> None:

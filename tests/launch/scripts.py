@@ -6,11 +6,14 @@ import pathlib
 import subprocess
 import sys
 
+from vit_jax import exits
+
 ROOT = pathlib.Path(__file__).parents[2]
 LAUNCH = ROOT / "launch"
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 COMMAND = ("--", "vit-jax", "train", "--config=configs/digits.py", "--workdir=gs://BUCKET/d")
-NEVER_AGAIN = (0, 1, 2, 130)
+NEVER_AGAIN = exits.never_again()
+AGAIN = [status for row in exits.TABLE if row.again != exits.NO for status in row.statuses]
 
 
 def run(script, *arguments, env=None, check=False):

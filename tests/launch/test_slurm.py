@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
+from vit_jax import exits
+
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from scripts import COMMAND, NEVER_AGAIN, program, run, with_programs
+from scripts import AGAIN, COMMAND, NEVER_AGAIN, program, run, with_programs
 
 
 def batch(folder, code, **variables):
@@ -28,7 +30,7 @@ def test_what_is_done_or_would_come_again_stays_out_of_the_queue(code, tmp_path)
     assert (result.returncode, requeued) == (code, "")
 
 
-@pytest.mark.parametrize("code", [75, 134, 137, 143])
+@pytest.mark.parametrize("code", AGAIN)
 def test_what_was_stopped_or_killed_is_queued_again(code, tmp_path):
     result, requeued = batch(tmp_path, code, SLURM_RESTART_COUNT="3")
     assert (result.returncode, requeued) == (0, "requeue 41\n")
@@ -36,8 +38,9 @@ def test_what_was_stopped_or_killed_is_queued_again(code, tmp_path):
     assert f"status {code}, back into the queue" in result.stdout
 
 
-@pytest.mark.parametrize(("code", "again"), [(75, True), (137, False)])
-def test_only_kills_are_counted(code, again, tmp_path):
+@pytest.mark.parametrize("row", exits.TABLE[3:6])
+def test_only_stops_in_time_are_not_counted(row, tmp_path):
+    code, again = row.statuses[0], row.again == exits.YES
     result, requeued = batch(tmp_path, code, SLURM_RESTART_COUNT="5", MAX_RESTARTS="5")
     assert bool(requeued) == again
     assert result.returncode == (0 if again else code)

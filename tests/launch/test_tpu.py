@@ -2,7 +2,6 @@
 """TPU VMs: the worker's script as it is, the rest beside a stand-in for gcloud."""
 
 import pathlib
-import re
 import shlex
 import shutil
 import subprocess
@@ -12,8 +11,10 @@ import time
 
 import pytest
 
+from vit_jax import exits
+
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from scripts import COMMAND, LAUNCH, NEVER_AGAIN, program, run, with_programs
+from scripts import AGAIN, COMMAND, LAUNCH, NEVER_AGAIN, program, run, with_programs
 
 TPU = ("--name=d", "--zone=z", "--type=v6e-16")
 
@@ -59,7 +60,7 @@ def test_babysitting_ends_with_the_command(code, tmp_path):
     assert "delete d when you are done" in result.stderr
 
 
-@pytest.mark.parametrize("code", [75, 134, 137])
+@pytest.mark.parametrize("code", AGAIN)
 def test_the_command_starts_again_on_the_same_machine(code, tmp_path):
     stopped = f"vit_jax: ended 0;vit_jax: ended {code}"
     gcloud(tmp_path, ["GONE", "READY"], [stopped, "vit_jax: running", "vit_jax: ended 0"])
@@ -182,8 +183,4 @@ def test_a_worker_runs_stops_and_tells(worker, tmp_path):
 
 def test_the_readme_says_what_the_scripts_do():
     """One table, which the tests of the scripts hold them to."""
-    text = (LAUNCH / "README.md").read_text()
-    rows = re.findall(r"^\| ([\d, ]+) \| (yes|no)", text, re.MULTILINE)
-    again = {int(code): answer for codes, answer in rows for code in codes.split(",")}
-    assert {code for code, answer in again.items() if answer == "no"} == set(NEVER_AGAIN)
-    assert {75, 134, 137, 143} == again.keys() - set(NEVER_AGAIN)
+    assert f"\n\n{exits.markdown()}\n\n" in (LAUNCH / "README.md").read_text()

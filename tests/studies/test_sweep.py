@@ -11,7 +11,7 @@ import tiny_runs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vit_jax import cli
+from vit_jax import cli, exits
 from vit_jax.config import FIELDS
 from vit_jax.studies import runs, sweep, sweep_report
 from vit_jax.studies.runs import Outcome
@@ -59,7 +59,7 @@ def test_commas_in_brackets_belong_to_the_value():
 )
 def test_mistakes_are_refused_before_anything_is_written(overrides, complaint, tmp_path, capsys):
     command = ["sweep", f"--config={RECIPE}", f"--workdir={tmp_path / 'sweep'}"]
-    assert cli.main([*command, *overrides]) == cli.USER_ERROR
+    assert cli.main([*command, *overrides]) == exits.USER_ERROR
     output = capsys.readouterr()
     assert complaint in output.err
     assert output.err.count("\n") == 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny_runs as runs
 
-from vit_jax.commands import train
+from vit_jax import exits
 from vit_jax.training import checkpoint, loop
 
 
@@ -51,7 +51,7 @@ def test_cut_at_random_moments_it_leaves_the_same_bits(uninterrupted, tmp_path):
     assert runs.wait_for_lines(process, workdir, int(0.8 * total)), runs.finish(process)[1]
     process.send_signal(signal.SIGTERM)
     status, output = runs.finish(process)
-    assert status == train.PREEMPTED == 75, output
+    assert status == exits.PREEMPTED == 75, output
     step = checkpoint.load(str(workdir)).step
     assert f"stopped and saved after step {step} of 60" in output
     assert runs.record(workdir)[-1]["step"] <= step < 60

@@ -7,9 +7,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from vit_jax import exits
 from vit_jax.commands.tables import table
-
-STOPPED = 75
 
 DESCRIPTION = """Train a grid of settings, one run after the other, and compare them in one table.
 --sweep.SECTION.FIELD=VALUE,VALUE,... spans the grid, as often as you like; runs that differ in
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
             paths = sweep_report.write(sweep.collect(outcomes), folder, command)
     except runs_lib.StoppedError as stop:
         print(f"vit-jax: {stop}", file=sys.stderr)
-        return STOPPED
+        return exits.PREEMPTED
     found = sweep.collect([runs_lib.inspect(run) for run in runs])
     paths = sweep_report.write(found, folder, command)
     print(f"\n{sweep_report.text(found)}\n{', '.join(map(str, paths))}")

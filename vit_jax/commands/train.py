@@ -6,9 +6,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from vit_jax import exits
 from vit_jax.errors import UserError
-
-FAILED, PREEMPTED = 1, 75
 
 DESCRIPTION = """Train a model by a recipe; the same command again goes on where it stopped.
 --config.SECTION.FIELD=VALUE changes a field of the recipe, as often as you like."""
@@ -61,13 +60,13 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
         loop.train(config, args.workdir, recipe=recipe, profile=profile)
     except loop.PreemptedError as stop:
         print(f"vit-jax: {stop}; the same command goes on", file=sys.stderr)
-        return PREEMPTED
+        return exits.PREEMPTED
     except loop.DivergedError as failure:
         print(f"vit-jax: error: {failure}", file=sys.stderr)
-        return FAILED
+        return exits.FAILED
     finally:
         importing.join()
-    return 0
+    return exits.DONE
 
 
 def _join(args: argparse.Namespace) -> None:

@@ -8,11 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from vit_jax import exits
 from vit_jax.errors import UserError
 
 T = TypeVar("T", int, float)
-
-FAILED, STOPPED = 1, 75
 
 DESCRIPTION = """Measure how a model transfers, by VTAB-1k: 19 tasks of 1000 examples each.
 For each task, settings are trained on 800 examples and compared on 200; the best is trained on all
@@ -75,9 +74,9 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
             paths = vtab.write(results, folder, command)
     except runs.StoppedError as stop:
         print(f"vit-jax: {stop}", file=sys.stderr)
-        return STOPPED
+        return exits.PREEMPTED
     print(f"\n{vtab.text(results)}\n{', '.join(map(str, paths))}")
-    return 0 if all(result.test is not None for result in results) else FAILED
+    return 0 if all(result.test is not None for result in results) else exits.FAILED
 
 
 def _numbers(option: str, text: str, kind: Callable[[str], T]) -> tuple[T, ...]:

@@ -24,6 +24,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vit_jax import config as config_lib
+from vit_jax import exits
 from vit_jax.errors import UserError
 from vit_jax.training import sinks, workdir
 
@@ -34,7 +35,6 @@ FINISHED, DIVERGED = "finished", "diverged"
 NEW, INTERRUPTED, FAILED, ELSEWHERE = "new", "interrupted", "failed", "runs elsewhere"
 ENDED = (FINISHED, DIVERGED)
 
-_PREEMPTED = 75  # the exit status of a run that was stopped and has saved
 _POLL_SECONDS = 0.5
 _LOOKS = 5
 
@@ -135,7 +135,7 @@ def inspect(run: Run) -> Outcome:
         return outcome(FINISHED)
     if same and _has_diverged(run):
         return outcome(DIVERGED, reason=record.get("reason", ""))
-    if status not in (None, 0, _PREEMPTED):
+    if status not in (None, 0, exits.PREEMPTED):
         return outcome(FAILED, reason=record.get("reason", ""))
     return outcome(INTERRUPTED if record else NEW)
 
@@ -193,7 +193,9 @@ def execute(run: Run, say: Say = print) -> Outcome:
             _watch(process, run, say)
         finally:
             _stop(process)
-            reason = "" if process.returncode in (0, _PREEMPTED) else _last_words(output, start)
+            reason = (
+                "" if process.returncode in (0, exits.PREEMPTED) else _last_words(output, start)
+            )
             seconds = before + time.monotonic() - started
             _write_record(run, process.returncode, seconds, reason)
     outcome = inspect(run)

@@ -131,11 +131,11 @@ def inspect(run: Run) -> Outcome:
             return outcome(ELSEWHERE)
     status = record.get("status")
     same = record.get("config") == json.loads(config_lib.to_json(run.config))
-    if same and status == 0:
+    if same and status == exits.DONE:
         return outcome(FINISHED)
     if same and _has_diverged(run):
         return outcome(DIVERGED, reason=record.get("reason", ""))
-    if status not in (None, 0, exits.PREEMPTED):
+    if status not in (None, exits.DONE, exits.PREEMPTED):
         return outcome(FAILED, reason=record.get("reason", ""))
     return outcome(INTERRUPTED if record else NEW)
 
@@ -193,9 +193,8 @@ def execute(run: Run, say: Say = print) -> Outcome:
             _watch(process, run, say)
         finally:
             _stop(process)
-            reason = (
-                "" if process.returncode in (0, exits.PREEMPTED) else _last_words(output, start)
-            )
+            well = process.returncode in (exits.DONE, exits.PREEMPTED)
+            reason = "" if well else _last_words(output, start)
             seconds = before + time.monotonic() - started
             _write_record(run, process.returncode, seconds, reason)
     outcome = inspect(run)

@@ -65,7 +65,9 @@ RANGES: dict[str, Range] = {
     "log.every_steps": _COUNT,
     "mesh.data": _AXIS,
     "mesh.fsdp": _AXIS,
+    "mesh.sequence": _AXIS,
     "mesh.tensor": _AXIS,
+    "mesh.slices": _COUNT_OR_OFF,
     "memory_gib": _NOT_NEGATIVE,
 }
 
@@ -188,7 +190,7 @@ def _check_batch(config: ConfigDict) -> None:
             f"train.batch_size={size} is not a multiple of train.accumulation_steps={parts}; "
             f"write {size - size % parts or parts}"
         )
-    axes = {axis: config.mesh[axis] for axis in ("data", "fsdp", "tensor")}
+    axes = {axis: config.mesh[axis] for axis in ("data", "fsdp", "sequence", "tensor")}
     text = ", ".join(f"mesh.{axis}={count}" for axis, count in axes.items())
     if list(axes.values()).count(-1) > 1:
         raise UserError(f"{text}: only one axis can be -1")

@@ -28,7 +28,7 @@ from vit_jax.errors import UserError
 from vit_jax.evaluation import classification
 from vit_jax.objectives import create_objective
 from vit_jax.parallel import distributed, sharding
-from vit_jax.parallel.mesh import create_mesh
+from vit_jax.parallel.mesh import configured_mesh
 from vit_jax.planning import devices, memory
 from vit_jax.planning.memory import Change, Trial, Usage, gib
 from vit_jax.training import program as program_lib
@@ -221,7 +221,7 @@ def _measure(config: ConfigDict, data: program_lib.Data, what: str) -> Usage | N
 
 
 def _build(config: ConfigDict, data: program_lib.Data) -> tuple[program_lib.Program, Mesh]:
-    mesh = create_mesh(config.mesh.to_dict())
+    mesh = configured_mesh(config.mesh)
     steps = program_lib.resolve_steps(config, data.train_examples)
     with jax.set_mesh(mesh):
         return program_lib.build(config, data, steps, mesh), mesh
@@ -261,7 +261,7 @@ class Fitter:
         Raises:
             UserError: it may not (`memory` is "check"), or there is none; says what to do.
         """
-        mesh = create_mesh(config.mesh.to_dict())
+        mesh = configured_mesh(config.mesh)
         limit = device_limit(config, mesh)
         needs = _needs(found, limit)
         if limit is None:
@@ -290,7 +290,7 @@ class Fitter:
         limit: int,
         found: TooLargeError,
     ) -> list[Trial]:
-        settings = settings_of(config, create_mesh(config.mesh.to_dict()))
+        settings = settings_of(config, configured_mesh(config.mesh))
         training = found.what != EVALUATION
 
         def measure(change: Change) -> Usage | None:
@@ -320,7 +320,7 @@ class Fitter:
     ) -> Change:
         """Returns a change with smaller batches of evaluation, should these not fit with it."""
         candidate = _with_fields(config, change.fields)
-        mesh = create_mesh(candidate.mesh.to_dict())
+        mesh = configured_mesh(candidate.mesh)
         if not _evaluates_more(candidate, data, mesh) or memory.EVALUATION in change.fields:
             return change
         usage = _measure(candidate, data, EVALUATION)

@@ -21,7 +21,7 @@ from vit_jax import config as config_lib
 from vit_jax.data.prefetch import prefetch
 from vit_jax.objectives import is_sigmoid
 from vit_jax.parallel import distributed, sharding
-from vit_jax.parallel.mesh import create_mesh
+from vit_jax.parallel.mesh import configured_mesh
 from vit_jax.planning.memory import Usage
 from vit_jax.training import fitting, report, sinks, trained, workdir
 from vit_jax.training import program as program_lib
@@ -94,7 +94,7 @@ def _train(
     preemption: Preemption,
 ) -> tuple[program_lib.Data, dict[str, dict[str, float]]]:
     """Runs to the end; returns the data and the last results. Raises TooLargeError."""
-    mesh = create_mesh(config.mesh.to_dict())
+    mesh = configured_mesh(config.mesh)
     with jax.set_mesh(mesh):
         data = program_lib.open_data(config, mesh)
         steps = program_lib.resolve_steps(config, data.train_examples)

@@ -81,6 +81,7 @@ FIELDS: dict[str, Field] = {
     "train.accumulation_steps": Field(1, "parts a batch is computed in, one after the other"),
     "train.ema_decay": Field(0.0, "decay a step of the parameters' moving average; 0: off"),
     "train.max_nonfinite_steps": Field(10, "skipped steps (gradient not finite) that stop the run"),
+    "train.watchdog_seconds": Field(1800, "a run that hangs for so long is ended; 0: never"),
     "evaluation.every": Field("1 epochs", f"{DURATION}; '': only after the last step"),
     "evaluation.batch_size": Field(0, "examples a step of evaluation; 0: the training batch size"),
     "evaluation.use_ema": Field(False, "evaluate the moving average of the parameters"),

@@ -59,6 +59,7 @@ RANGES: dict[str, Range] = {
     "train.accumulation_steps": _COUNT,
     "train.ema_decay": _BELOW_ONE,
     "train.max_nonfinite_steps": _COUNT_OR_OFF,
+    "train.watchdog_seconds": _COUNT_OR_OFF,
     "evaluation.batch_size": _COUNT_OR_OFF,
     "checkpoint.keep_last": _COUNT,
     "checkpoint.keep_best": _COUNT_OR_OFF,

@@ -40,7 +40,7 @@ def measure(name: str, fsdp: int, remat: str) -> tuple[int, memory.Usage]:
     mesh = create_mesh(config.mesh.to_dict())
     names = tuple(map(str, range(CLASSES)))
     eval_ops = ops.parse(config.data.eval_ops)
-    data = program_lib.Data(names, 10**6, train=None, evaluated={}, eval_ops=eval_ops)  # type: ignore[arg-type]
+    data = program_lib.Facts(names, 10**6, eval_ops)
     with jax.set_mesh(mesh):
         steps = program_lib.resolve_steps(config, data.train_examples)
         program = program_lib.build(config, data, steps, mesh)

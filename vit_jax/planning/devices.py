@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AbstractMesh, Mesh
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,13 @@ class Peak:
     half: float | None
     single: float
     memory_bytes: int
+
+    def flops(self, dtype: Any) -> float | None:
+        """Returns the FLOP/s with matrices of a dtype: bfloat16 (or float16) or float32."""
+        dtype = jnp.dtype(dtype)
+        if dtype in (jnp.bfloat16, jnp.float16):
+            return self.half
+        return self.single if dtype == jnp.float32 else None
 
 
 _T, _GB = 1e12, 2**30
@@ -62,9 +70,9 @@ PEAKS = (
 )
 
 
-def find_peak(device: jax.Device) -> Peak | None:
-    """Returns the row of `PEAKS` for a device, or None for an unknown one (every CPU)."""
-    kind = device.device_kind.lower()
+def find_peak(device_kind: str) -> Peak | None:
+    """Returns the row of `PEAKS` for a kind of device, or None for an unknown one (every CPU)."""
+    kind = device_kind.lower()
     return next((peak for peak in PEAKS if re.search(peak.pattern, kind)), None)
 
 
@@ -75,13 +83,16 @@ def peak_flops(device: jax.Device, dtype: Any) -> float | None:
         device: a JAX device, of which `device_kind` counts.
         dtype: of the matrices: bfloat16 (or float16) or float32.
     """
-    peak = find_peak(device)
-    if peak is None:
+    peak = find_peak(device.device_kind)
+    return None if peak is None else peak.flops(dtype)
+
+
+def mesh_peak_flops(mesh: Mesh | AbstractMesh, dtype: Any) -> float | None:
+    """Returns the peak of all devices of a mesh; None where not known, as of an abstract one."""
+    if isinstance(mesh, AbstractMesh):
         return None
-    dtype = jnp.dtype(dtype)
-    if dtype in (jnp.bfloat16, jnp.float16):
-        return peak.half
-    return peak.single if dtype == jnp.float32 else None
+    peak = peak_flops(mesh.devices.flat[0], dtype)
+    return None if peak is None else peak * mesh.size
 
 
 def memory_bytes(device: jax.Device) -> int | None:
@@ -89,5 +100,5 @@ def memory_bytes(device: jax.Device) -> int | None:
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"]
-    peak = find_peak(device)
+    peak = find_peak(device.device_kind)
     return None if peak is None else peak.memory_bytes

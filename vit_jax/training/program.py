@@ -29,22 +29,31 @@ _TABLE_ROWS = 14  # of the sharding table shown at the start
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
-    """The open splits of a run.
+class Facts:
+    """What of the data decides the program: known without reading it.
 
     Attributes:
         class_names: the training split's, shared by all.
         train_examples: how many there are: an epoch.
-        train: global batches of the training split.
-        evaluated: "validation" and "test" -> batches, of those the config names.
         eval_ops: the preprocessing outside training.
     """
 
     class_names: tuple[str, ...]
     train_examples: int
+    eval_ops: ops_lib.Ops
+
+
+@dataclasses.dataclass(frozen=True)
+class Data(Facts):
+    """The open splits of a run.
+
+    Attributes:
+        train: global batches of the training split.
+        evaluated: "validation" and "test" -> batches, of those the config names.
+    """
+
     train: TrainPipeline
     evaluated: dict[str, EvalPipeline]
-    eval_ops: ops_lib.Ops
 
 
 def open_data(config: ConfigDict, mesh: Mesh) -> Data:
@@ -73,7 +82,7 @@ def open_data(config: ConfigDict, mesh: Mesh) -> Data:
         prefetch_batches=config.data.prefetch_batches,
         max_bad_fraction=config.data.max_bad_fraction,
     )
-    return Data(source.class_names, len(source), train, evaluated, eval_ops)
+    return Data(source.class_names, len(source), eval_ops, train, evaluated)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +153,11 @@ class Program:
     work: metrics.Work
 
 
-def build(config: ConfigDict, data: Data, steps: Steps, mesh: Mesh) -> Program:
-    """Builds model, objective, optimiser and steps; nothing is compiled or allocated."""
+def build(config: ConfigDict, data: Facts, steps: Steps, mesh: Mesh) -> Program:
+    """Builds model, objective, optimiser and steps; nothing is compiled or allocated.
+
+    A mesh of devices that are not there will do: compiled for, or, if abstract, traced for.
+    """
     train_ops = ops_lib.parse(config.data.train_ops)
     num_classes = config.model.num_classes or len(data.class_names)
     if num_classes < len(data.class_names):
@@ -195,11 +207,10 @@ def _work(config: ConfigDict, model: nn.Module, abstract: Any, shape: Any, mesh:
         abstract.model_state,
         image,
     )
-    peak = devices.peak_flops(mesh.devices.flat[0], config.model.dtype)
     return metrics.Work(
         images=config.train.batch_size,
         flops_per_image=flops.train_step_flops(forward),
-        peak_flops=None if peak is None else peak * mesh.size,
+        peak_flops=devices.mesh_peak_flops(mesh, config.model.dtype),
     )
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": "Bring in weights of timm, transformers and others; hand them out.",
     "export": "Write a trained model as StableHLO, SavedModel, ONNX or safetensors; compare it.",
     "models": "List the models: parameters, forward GFLOPs (one multiply-add is two), input size.",
+    "prepare": "Turn the archives of ImageNet into shards that are read at random; resumably.",
     "bench": "Time models and the input pipeline.",
     "doctor": "Say what this machine offers and what is wrong with it; status 1 if something is.",
 }

@@ -37,7 +37,7 @@ def measure(name: str, fsdp: int, remat: str) -> tuple[int, memory.Usage]:
     config.model.name, config.model.scan, config.model.remat = name, True, remat
     config.train.batch_size = BATCH_SIZE
     config.mesh.fsdp = fsdp
-    mesh = create_mesh(config.mesh.to_dict())
+    mesh = configured_mesh(config.mesh)
     names = tuple(map(str, range(CLASSES)))
     eval_ops = ops.parse(config.data.eval_ops)
     data = program_lib.Facts(names, 10**6, eval_ops)

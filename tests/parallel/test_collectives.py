@@ -163,7 +163,7 @@ def test_parts_of_axes_and_other_orders_of_devices():
     assert collectives._mesh_groups(halves) == [[0, 2], [1, 3], [4, 6], [5, 7]]
     listed = "mesh['x'=2,'y'=2], device_ids=(3,2,1,0) {'y'}"
     assert collectives._mesh_groups(listed) == [[3, 2], [1, 0]]
-    iota = "mesh['x'=4,'y'=2], device_ids=([4,2]<=[2,4]T(1,0)) {'y'}"
+    iota = "mesh['x'=4,'y'=1,'z'=2], device_ids=([2,4]T(1,0)) {'z'}"
     assert collectives._mesh_groups(iota) == [[0, 4], [1, 5], [2, 6], [3, 7]]
 
 

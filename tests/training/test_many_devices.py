@@ -8,7 +8,7 @@ import pytest
 import tiny_runs as runs
 
 from vit_jax.parallel import sharding
-from vit_jax.parallel.mesh import create_mesh
+from vit_jax.parallel.mesh import configured_mesh
 from vit_jax.planning import memory
 from vit_jax.training import loop
 from vit_jax.training import program as program_lib
@@ -66,7 +66,7 @@ def test_the_same_curve_as_on_one_device(one_device, tmp_path, mesh):
 def compiled_usage(fsdp, **fields):
     """What the training step takes on each of eight devices, and the state alone."""
     config = wide_config(mesh__fsdp=fsdp, **fields)
-    mesh = create_mesh(config.mesh.to_dict())
+    mesh = configured_mesh(config.mesh)
     with jax.set_mesh(mesh):
         data = program_lib.open_data(config, mesh)
         steps = program_lib.resolve_steps(config, data.train_examples)

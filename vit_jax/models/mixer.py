@@ -20,6 +20,7 @@ from vit_jax.layers.stack import Noise, Stack
 from vit_jax.models.catalogue import ModelInfo, register
 from vit_jax.models.classifier import Classifier
 from vit_jax.models.spec import ModelSpec
+from vit_jax.parallel.sharding import keep_rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,9 @@ class Block(nn.Module):
         mlp: Any = functools.partial(
             Mlp, activation=s.activation, dropout=s.dropout, kernel_init=lecun_normal, **s.dtypes
         )
-        y = norm(name="norm1")(x).swapaxes(1, 2)
-        y = mlp(s.token_mlp_dim, name="token_mlp")(y, token_key).swapaxes(1, 2)
+        # Where devices share the tokens of an image, each mixes all of them in some channels.
+        y = keep_rows(keep_rows(norm(name="norm1")(x)).swapaxes(1, 2))
+        y = keep_rows(mlp(s.token_mlp_dim, name="token_mlp")(y, token_key)).swapaxes(1, 2)
         x = x + drop_path(y, noise.drop_path_rate, path1)
         y = mlp(s.channel_mlp_dim, name="channel_mlp")(norm(name="norm2")(x), channel_key)
         return x + drop_path(y, noise.drop_path_rate, path2), None

@@ -283,7 +283,7 @@ class _Reader:
         if text.startswith("mesh"):
             return _mesh_groups(text)
         if text.startswith("["):
-            return _iota(text).tolist()
+            return _iota(text.rstrip(",")).tolist()
         return _lists(text) or everyone
 
     def _differing(self, groups: list[list[int]]) -> tuple[str, ...]:
@@ -302,15 +302,16 @@ def _lists(text: str) -> list[list[int]]:
 
 
 def _iota(text: str) -> np.ndarray:
-    """Reads `[4,2]<=[2,4]T(1,0)`: 0, 1, ... shaped, transposed, shaped again."""
-    match = re.match(r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text)
+    """Reads `[4,2]<=[2,4]T(1,0)`: 0, 1, ... shaped, transposed, shaped again; or its right half."""
+    match = re.match(r"(?:\[([\d,]+)\]<=)?\[([\d,]+)\](?:T\(([\d,]+)\))?$", text)
     if match is None:
         raise ValueError(f"cannot read the device groups {text!r}")
     shape, source, order = (
         tuple(map(int, part.split(","))) if part else () for part in match.groups()
     )
     ids = np.arange(math.prod(source)).reshape(source)
-    return (ids.transpose(order) if order else ids).reshape(shape)
+    ids = ids.transpose(order) if order else ids
+    return ids.reshape(shape) if shape else ids
 
 
 def _mesh_groups(text: str) -> list[list[int]]:
@@ -321,7 +322,7 @@ def _mesh_groups(text: str) -> list[list[int]]:
     sizes = {name: int(size) for name, size in (part.split("=") for part in match[1].split(","))}
     ids = np.arange(math.prod(sizes.values())).reshape(tuple(sizes.values()))
     if match[2]:
-        given = _iota(match[2]) if "<=" in match[2] else re.findall(r"\d+", match[2])
+        given = _iota(match[2]) if "[" in match[2] else match[2].split(",")
         ids = np.asarray(given, int).reshape(ids.shape)
     # Split each axis into (before, taken, after), then bring what is taken to the end.
     taken = dict.fromkeys(sizes, (1, 1))

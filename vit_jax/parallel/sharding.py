@@ -110,20 +110,24 @@ def constrain(x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
 
 
 def keep_rows(x: jax.Array) -> jax.Array:
-    """Hints that each row of a batch of activations stays on the devices that have it.
+    """Hints that activations stay where they are: rows over data and fsdp, tokens over sequence.
 
     Without it the compiler may rather move activations than gather a parameter that fsdp splits,
-    and keep whole batches on every device: so it does in scanned blocks. Returns `x` as it is
-    without a mesh that has the axes of a batch, or if its rows do not divide over them.
+    and keep whole batches on every device: so it does in scanned blocks. Tokens `[B, N, D]` need
+    not divide: 197 over 2 devices are 99 and 98. The rows of maps `[B, H, W, D]` are split where
+    they divide, and else every device has all of them: windows would straddle devices. Returns `x`
+    as it is without a mesh that has the axes of a batch, or if its rows do not divide over them.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if not set(BATCH_AXES) <= set(mesh.axis_names) or x.shape[0] % batch_parts(mesh):
         return x
-    return constrain(x, BATCH_AXES)
+    parts = mesh.shape.get("sequence", 1)
+    split = parts > 1 and (x.ndim == 3 or x.shape[1] % parts == 0)
+    return constrain(x, BATCH_AXES, "sequence" if split else None)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of a batch: rows over the data and fsdp axes, whole over tensor."""
+    """Returns the sharding of a batch: rows over data and fsdp, whole over the other axes."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 

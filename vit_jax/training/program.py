@@ -233,14 +233,19 @@ def create_state(
     return state.with_params(fresh, {**params, **adapted}), report
 
 
-def compile_step(program: Program, mesh: Mesh) -> Callable[..., Any]:
-    """Compiles the training step, or finds it compiled; runs in any thread."""
+def abstract_batch(program: Program, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns what a training step takes beside the state."""
     place = sharding.batch_sharding(mesh)
     size = program.work.images
-    batch = {
+    return {
         "image": jax.ShapeDtypeStruct((size, *program.image_shape), jnp.uint8, sharding=place),
         "label": jax.ShapeDtypeStruct((size,), jnp.int32, sharding=place),
     }
+
+
+def compile_step(program: Program, mesh: Mesh) -> Callable[..., Any]:
+    """Compiles the training step, or finds it compiled; runs in any thread."""
+    batch = abstract_batch(program, mesh)
     with jax.set_mesh(mesh):
         return compile_together(program.train_step, program.abstract_state, batch)
 

@@ -88,10 +88,10 @@ def class_tars(pictures, classes=CLASSES, damage=True):
         tars[wordnet_id] = class_pictures(wordnet_id, int(share[label]), label)
     if damage:
         for i, kind in enumerate(DAMAGE):
-            wordnet_id = classes[i % len(classes)]
-            tars[wordnet_id][i % 3] = (f"{wordnet_id}_{kind}.JPEG", damaged(kind, [99, i]))
-        first = tars[classes[-1]][0]
-        tars[classes[-1]][-1] = (first[0], encode(picture([98, 0])))
+            wordnet_id, place = classes[i % len(classes)], i // len(classes)
+            tars[wordnet_id][place] = (f"{wordnet_id}_{kind}.JPEG", damaged(kind, [99, i]))
+        first, _ = tars[classes[-1]][2]
+        tars[classes[-1]][-1] = (first, encode(picture([98, 0])))
     return tars
 
 
@@ -119,7 +119,7 @@ def write_1k(folder, tars, validation, labels):
     (folder / TRAIN).write_bytes(tar_of(inner))
     names = [f"ILSVRC2012_val_{i + 1:08d}.JPEG" for i in range(len(validation))]
     (folder / VALIDATION).write_bytes(tar_of(list(zip(names, validation, strict=True))[::-1]))
-    order = sorted(tars, key=lambda wordnet_id: wordnet_id[::-1])
+    order = sorted({*tars, *labels}, key=lambda wordnet_id: wordnet_id[::-1])
     synsets = np.array(
         [(i + 1, wordnet_id, "in words") for i, wordnet_id in enumerate(order)],
         [("ILSVRC2012_ID", "i4"), ("WNID", "O"), ("words", "O")],

@@ -37,6 +37,10 @@ class ClassTar(NamedTuple):
     stop: int
 
 
+class ArchiveError(UserError):
+    """The archive is not what it should be, and nothing can be made of it."""
+
+
 class BrokenTarError(Exception):
     """A tar cannot be followed to its end."""
 
@@ -85,7 +89,7 @@ def class_tars(path: str) -> list[ClassTar]:
     """Returns the tars in a tar of tars, or in a folder of them, sorted by class.
 
     Raises:
-        UserError: there are none, two of one class, or the archive is cut short.
+        ArchiveError: there are none, two of one class, or the archive is cut short.
     """
     root = epath.Path(path)
     found, strangers = [], []
@@ -104,7 +108,7 @@ def class_tars(path: str) -> list[ClassTar]:
                 else:
                     strangers.append(member.name)
         except BrokenTarError as error:
-            raise UserError(f"--from: {path} is {error}: download it again") from None
+            raise ArchiveError(f"--from: {path} is {error}: download it again") from None
     _check_classes(path, found, strangers)
     return sorted(found)
 
@@ -112,13 +116,13 @@ def class_tars(path: str) -> list[ClassTar]:
 def _check_classes(path: str, found: list[ClassTar], strangers: list[str]) -> None:
     if not found:
         instead = f"it begins with {strangers[0]!r}" if strangers else "it holds none"
-        raise UserError(
+        raise ArchiveError(
             f"--from: {path} must hold one tar a class, n01440764.tar and so on; {instead}"
         )
     seen = set()
     for tar in found:
         if tar.wordnet_id in seen:
-            raise UserError(f"--from: {path} holds {tar.wordnet_id}.tar twice")
+            raise ArchiveError(f"--from: {path} holds {tar.wordnet_id}.tar twice")
         seen.add(tar.wordnet_id)
 
 
@@ -131,7 +135,7 @@ def unpack_gzip(path: str, folder: pathlib.Path, progress: Callable[[int], None]
         progress: is told the bytes written or kept, class by class.
 
     Raises:
-        UserError: the archive is damaged or cut short, or holds no class tars.
+        ArchiveError: the archive is damaged or cut short, or holds no class tars.
     """
     strangers: list[str] = []
     found = []
@@ -149,7 +153,7 @@ def unpack_gzip(path: str, folder: pathlib.Path, progress: Callable[[int], None]
         except (tarfile.TarError, EOFError, OSError) as error:
             if getattr(error, "errno", None) is not None:
                 raise  # of this machine, such as a full disk: not of the archive
-            raise UserError(f"--from: {path} is damaged ({error}): download it again") from None
+            raise ArchiveError(f"--from: {path} is damaged ({error}): download it again") from None
     _check_classes(path, found, strangers)
 
 

@@ -9,7 +9,7 @@ from typing import IO
 from etils import epath
 
 from vit_jax.data.preparation import archives
-from vit_jax.data.preparation.archives import ClassTar
+from vit_jax.data.preparation.archives import ArchiveError, ClassTar
 from vit_jax.errors import UserError
 from vit_jax.evaluation import imagenet
 
@@ -96,14 +96,14 @@ def class_names(data_set: DataSet, tars: list[ClassTar]) -> tuple[str, ...]:
     """Returns the WordNet ids of the classes, in order.
 
     Raises:
-        UserError: the archive has a class that the data set has not.
+        ArchiveError: the archive has a class that the data set has not.
     """
     found = tuple(tar.wordnet_id for tar in tars)
     if not data_set.class_names:
         return found
     strange = sorted(set(found) - set(data_set.class_names))
     if strange:
-        raise UserError(
+        raise ArchiveError(
             f"--from: {strange[0]} and {len(strange) - 1} more are no classes of ImageNet-1k: "
             "for all of ImageNet take `vit-jax prepare imagenet21k`"
         )
@@ -127,12 +127,12 @@ def validation_labels(path: str, names: list[str]) -> dict[str, str]:
         names: of the pictures in it.
 
     Raises:
-        UserError: there is no kit, and these are not the 50,000; or the kit is not of them.
+        ArchiveError: there is no kit, and these are not the 50,000; or the kit is not of them.
     """
     folder = epath.Path(path).parent
     ids = _kit_labels(folder) or _known_labels()
     if len(ids) != len(names):
-        raise UserError(
+        raise ArchiveError(
             f"{VALIDATION_TAR} holds {len(names)} pictures and {len(ids)} labels are known: put "
             f"{DEVKIT} of the same pictures beside it, or take the archive away"
         )
@@ -151,7 +151,7 @@ def _kit_labels(folder: epath.Path) -> list[str]:
     for place in (folder / DEVKIT_FOLDER, folder):
         if (place / GROUND_TRUTH).exists():
             if not (place / META).exists():
-                raise UserError(f"{place / GROUND_TRUTH} needs {META} of the kit beside it")
+                raise ArchiveError(f"{place / GROUND_TRUTH} needs {META} of the kit beside it")
             with (place / META).open("rb") as meta:
                 return _translate((place / GROUND_TRUTH).read_text(), meta)
     if not (folder / DEVKIT).exists():
@@ -164,7 +164,7 @@ def _kit_labels(folder: epath.Path) -> list[str]:
             assert meta is not None
             return _translate(truth.read().decode(), meta)
     except (tarfile.TarError, EOFError, KeyError) as error:
-        raise UserError(f"{folder / DEVKIT} is damaged ({error}): download it again") from None
+        raise ArchiveError(f"{folder / DEVKIT} is damaged ({error}): download it again") from None
 
 
 def _translate(truth: str, meta: IO[bytes]) -> list[str]:

@@ -17,9 +17,8 @@ import numpy as np
 from etils import epath
 
 from vit_jax.data.preparation import archives, imagenet
-from vit_jax.data.preparation.archives import ClassTar
+from vit_jax.data.preparation.archives import ArchiveError, ClassTar
 from vit_jax.data.preparation.imagenet import Archives, DataSet
-from vit_jax.errors import UserError
 
 TRAIN, VALIDATION = "train", "validation"
 
@@ -161,7 +160,7 @@ def make(
         map_parts: like `map`, perhaps over processes.
 
     Raises:
-        UserError: the archives are not in the layout they are handed out in.
+        ArchiveError: they are not in the layout they are handed out in.
     """
     tars = archives.class_tars(sources.train)
     class_names = imagenet.class_names(data_set, tars)
@@ -182,7 +181,7 @@ def make(
         rejects += [Reject(split, name, "the second picture of this name") for name in seconds]
     if num_validation:
         if num_validation >= len(tables[TRAIN]):
-            raise UserError(
+            raise ArchiveError(
                 f"--validation={num_validation}: the archive holds {len(tables[TRAIN])} pictures"
             )
         whole = tables[TRAIN]
@@ -222,7 +221,7 @@ def _bounds(table: np.ndarray, split: str, num_shards: int) -> tuple[int, ...]:
     from tensorflow_datasets.core.utils import shard_utils
 
     if not len(table):
-        raise UserError(f"--from: there are no pictures for the split {split!r}")
+        raise ArchiveError(f"--from: there are no pictures for the split {split!r}")
     if split != TRAIN or not num_shards:
         num_shards = shard_utils.ShardConfig().get_number_shards(
             int(table["size"].sum()), len(table)

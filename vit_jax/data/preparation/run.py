@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from vit_jax.data.preparation import archives, builder, imagenet, shards
 from vit_jax.data.preparation import plan as plans
+from vit_jax.data.preparation.archives import ArchiveError
 from vit_jax.data.preparation.crew import Crew, Meter, count_picture
 from vit_jax.data.preparation.finish import finish
 from vit_jax.data.preparation.imagenet import Archives
@@ -64,7 +65,11 @@ def prepare(request: Request, say: Say) -> pathlib.Path:
         check_request(request, sources, request.work)
         with Crew(request.workers) as crew:
             if not (request.work / _FINISHING).exists():
-                plan = _plan(request, sources, crew, say)
+                try:
+                    plan = _plan(request, sources, crew, say)
+                except ArchiveError:
+                    shutil.rmtree(request.work)
+                    raise
                 _check_room(request, plan)
                 write = _write_by_beam if request.beam_options else _write
                 write(request, plan, crew, say)

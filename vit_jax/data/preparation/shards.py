@@ -2,6 +2,7 @@
 """From rows of the plan to a file of records, and the receipt that says it is whole."""
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import io
@@ -17,6 +18,7 @@ from vit_jax.data.preparation.pictures import DamagedError, Treatment
 from vit_jax.data.preparation.plan import Plan, Reject
 from vit_jax.data.tensorflow import import_tensorflow
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CHUNK = 1 << 22
 
 
@@ -144,18 +146,31 @@ def write_shard(
 
     def serialised() -> Iterator[tuple[str, bytes]]:
         for key, example in examples(plan, split, number, treatment, receipt, progress):
-            contents = serialiser.serialize_example(connector.encode_example(example))
+            message = serialiser.get_tf_example(connector.encode_example(example))
+            contents = message.SerializeToString(deterministic=True)  # in any process the same
             receipt.example_bytes += len(contents)
             yield key, contents
 
     target = shard_path(plan.folder, split, number)
     draft = target.with_name(f"{target.name}.part{os.getpid()}")
-    adapter.write_examples(draft, serialised())
+    try:
+        adapter.write_examples(draft, serialised())
+    except RuntimeError as error:
+        draft.unlink(missing_ok=True)
+        raise _as_os_error(error, draft) from None
     with draft.open("rb+") as file:
         os.fsync(file.fileno())
     receipt.file_bytes, receipt.sha256 = draft.stat().st_size, sha256(draft)
     draft.rename(target)
     receipt.write(receipt_path(plan.folder, split, number))
+
+
+def _as_os_error(error: RuntimeError, path: pathlib.Path) -> Exception:
+    """ArrayRecord tells of a full disk in words only."""
+    for code in NO_ROOM:
+        if os.strerror(code) in str(error):
+            return OSError(code, os.strerror(code), os.fspath(path))
+    return error
 
 
 def is_written(plan: Plan, split: str, number: int) -> bool:

@@ -3,7 +3,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import fcntl
 import json
 import os
@@ -14,10 +13,10 @@ from collections.abc import Iterator
 from vit_jax.data.preparation import archives
 from vit_jax.data.preparation.imagenet import Archives, DataSet
 from vit_jax.data.preparation.pictures import Treatment
+from vit_jax.data.preparation.shards import NO_ROOM
 from vit_jax.errors import UserError
 
 REQUEST = "preparation.json"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +115,7 @@ def room_for(request: Request) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise UserError(
                 f"--to={request.data_dir}: {os.strerror(error.errno or 0)}: make room and run "
                 "the same command again to go on"

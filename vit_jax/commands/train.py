@@ -35,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     many.add_argument("--coordinator", default="", metavar="HOST:PORT", help="of process 0")
     many.add_argument("--num-processes", type=int, metavar="N", help="how many there are")
     many.add_argument("--process-id", type=int, metavar="I", help="which this is, from 0")
+    many.add_argument(
+        "--heartbeat-seconds",
+        type=int,
+        default=60,
+        metavar="N",
+        help="how long a process may be silent before the others end; default: 60",
+    )
 
 
 def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -53,11 +60,13 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     # TensorFlow and JAX take seconds to import each: side by side.
     importing = threading.Thread(target=_import_tensorflow, name="import tensorflow")
     importing.start()
-    from vit_jax.training import loop
+    from vit_jax.parallel import peers
+    from vit_jax.training import loop, storage
 
     try:
         _join(args)
-        loop.train(config, args.workdir, recipe=recipe, profile=profile)
+        with peers.Together(agreed=(loop.PreemptedError,)), storage.explained(args.workdir):
+            loop.train(config, args.workdir, recipe=recipe, profile=profile)
     except loop.PreemptedError as stop:
         print(f"vit-jax: {stop}; the same command goes on", file=sys.stderr)
         return exits.PREEMPTED
@@ -75,7 +84,9 @@ def _join(args: argparse.Namespace) -> None:
     from vit_jax.parallel import distributed, xla_flags
 
     flags = distributed.Flags(args.coordinator, args.num_processes, args.process_id)
-    distributed.initialise(flags)
+    if args.heartbeat_seconds < 2:
+        raise UserError(f"--heartbeat-seconds={args.heartbeat_seconds} must be at least 2")
+    distributed.initialise(flags, args.heartbeat_seconds)
     xla_flags.check(args.xla_preset, jax.devices()[0].device_kind)
 
 

@@ -11,12 +11,18 @@ import importlib.util
 import os
 import pathlib
 import re
+import sys
+import threading
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
+from vit_jax import exits
 from vit_jax.errors import UserError
+
+HEARTBEAT_SECONDS = 60  # of silence, after which a process counts as lost
+JOIN_SECONDS = 300  # from the start of the first process to that of the last
 
 Environ = Mapping[str, str]
 
@@ -85,13 +91,15 @@ class ProcessInfo:
         return f"process {self.index} of {self.count} via {self.how}{at}, local devices {devices}"
 
 
-def initialise(flags: Flags = _NO_FLAGS) -> ProcessInfo:
+def initialise(flags: Flags = _NO_FLAGS, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> ProcessInfo:
     """Joins the processes of this run; call it first, before any device is touched.
 
     Calling it again only returns the answer. Between CPUs, JAX's default collectives are gloo.
+    Ends the process (`exits.LOST_PEER`) if the others do not come within `JOIN_SECONDS`.
 
     Args:
         flags: who this process is, where the command line says so.
+        heartbeat_seconds: when another process was silent for so long, JAX ends this one.
 
     Raises:
         UserError: what is known is incomplete, or speaks of more processes than have joined.
@@ -102,7 +110,7 @@ def initialise(flags: Flags = _NO_FLAGS) -> ProcessInfo:
             _chosen = Plan("jax.distributed.initialize", None)
         else:
             _chosen = plan(os.environ, flags, _look())
-            _join(_chosen)
+            _join(_chosen, heartbeat_seconds)
     info = ProcessInfo(jax.process_index(), jax.process_count(), _chosen.how, _coordinator())
     if _chosen.count not in (None, info.count):
         raise UserError(
@@ -130,17 +138,25 @@ def wait_for_all(event: str, timeout_seconds: int = 3600) -> None:
     """
     if jax.process_count() == 1:
         return
-    from orbax.checkpoint import multihost  # a second and a half to import
-
     _waits[event] += 1  # a barrier needs a name of its own each time
-    key = f"vit_jax {event} {_waits[event]}"
-    multihost.get_barrier_sync_fn()(key=key, timeout_ms=1000 * timeout_seconds)
+    client().wait_at_barrier(f"vit_jax/{event}/{_waits[event]}", 1000 * timeout_seconds)
 
 
-def _join(chosen: Plan) -> None:
+def client() -> Any:
+    """Returns JAX's coordination service as this process sees it, None for one process.
+
+    It has no public name; Orbax uses it likewise.
+    """
+    return jax._src.distributed.global_state.client
+
+
+def _join(chosen: Plan, heartbeat_seconds: int) -> None:
     if chosen.count == 1:
         return
     known = chosen.coordinator is not None
+    alone = threading.Timer(JOIN_SECONDS, _give_up, [chosen])
+    alone.daemon = True
+    alone.start()
     try:
         jax.distributed.initialize(
             coordinator_address=chosen.coordinator,
@@ -148,12 +164,29 @@ def _join(chosen: Plan) -> None:
             process_id=chosen.index if known else None,
             local_device_ids=chosen.local_devices,
             cluster_detection_method="deactivate" if known else None,
+            initialization_timeout=2 * JOIN_SECONDS,  # JAX would end the process with less to say
+            heartbeat_timeout_seconds=heartbeat_seconds,
         )
     except ValueError as error:  # JAX's detection and ours disagree
         count = chosen.count or "several"
         raise UserError(
             f"{chosen.how} speaks of {count} processes, which JAX cannot join ({error}); {_TRIPLE}"
         ) from error
+    finally:
+        alone.cancel()
+
+
+def _give_up(chosen: Plan) -> None:
+    """Ends a process that waits for the others in vain; JAX waits for them where none sees it."""
+    who = "a process" if chosen.index is None else f"process {chosen.index} of {chosen.count}"
+    at = f" at {chosen.coordinator}" if chosen.coordinator else ""
+    print(
+        f"vit-jax: error: {who} waited {JOIN_SECONDS} s for the others{at}: see why they did not "
+        "start, and start all again",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(exits.LOST_PEER)
 
 
 def _coordinator() -> str | None:

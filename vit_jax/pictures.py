@@ -4,13 +4,14 @@
 import contextlib
 import functools
 import os
-import pathlib
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
+from etils import epath
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
@@ -29,6 +30,18 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 
+
+_TIME_COLOURS = {
+    "step": "#117733",
+    "start": "#88ccee",
+    "compile": "#4477aa",
+    "data_wait": "#ddcc77",
+    "evaluation": "#44aa99",
+    "checkpoint": "#aa4499",
+    "repeated": "#cc6677",
+    "down": "#bbbbbb",
+}
+_MOST_STARTS = 40  # bars that can still be told apart
 
 LARGEST_MATRIX = 30  # classes in a confusion matrix that can still be read
 
@@ -50,7 +63,7 @@ def _style(changes: dict[str, Any] | None = None) -> Any:
     return matplotlib.rc_context(_STYLE | {"font.family": _fonts()} | (changes or {}))
 
 
-def curves(metrics_path: str | os.PathLike, path: str | os.PathLike) -> pathlib.Path:
+def curves(metrics_path: str | os.PathLike, path: str | os.PathLike) -> epath.Path:
     """Draws loss, accuracy and learning rate over the steps of a run.
 
     Args:
@@ -89,7 +102,7 @@ def _curve(axes: Any, lines: Sequence[dict[str, Any]], name: str) -> None:
 
 def settings(
     points: Mapping[str, Sequence[tuple[str, float]]], metric: str, path: str | os.PathLike
-) -> pathlib.Path:
+) -> epath.Path:
     """Draws a metric over the values of each field that was swept: a dot a run, a line of means.
 
     Args:
@@ -107,6 +120,42 @@ def settings(
             axes.set(xlabel=field)
             _dots(axes, pairs)
         panels[0].set(ylabel=metric)
+        return _save(figure, path)
+
+
+def times(
+    path: str | os.PathLike, starts: Sequence[Mapping[str, float]], title: str = ""
+) -> epath.Path:
+    """Draws where the time of each start of a run went: a bar a start, the first one on top.
+
+    Args:
+        path: where the PNG goes.
+        starts: kind -> seconds of each; of very many, the last are drawn.
+        title: of the whole.
+    """
+    first, shown = max(len(starts) - _MOST_STARTS, 0), starts[-_MOST_STARTS:]
+    longest = max((sum(spent.values()) for spent in shown), default=0.0)
+    scale, unit = next(
+        (pair for pair in ((3600, "hours"), (60, "minutes")) if longest > 2 * pair[0]),
+        (1, "seconds"),
+    )
+    with _style({"axes.grid.axis": "x"}):
+        figure = Figure(figsize=(9, 1.6 + 0.28 * len(shown)), layout="constrained")
+        axes = figure.subplots()
+        left = np.zeros(len(shown))
+        for kind, colour in _TIME_COLOURS.items():
+            widths = np.array([spent.get(kind, 0.0) / scale for spent in shown])
+            if widths.any():
+                label = kind.replace("_", " ")
+                axes.barh(range(len(shown)), widths, 0.7, left, color=colour, label=label)
+                left += widths
+        axes.set_yticks(range(len(shown)), [f"start {first + i + 1}" for i in range(len(shown))])
+        axes.set(xlabel=unit, xlim=(0, None))
+        axes.set_title("\n".join(textwrap.wrap(title, 110)), fontsize=9, loc="left")
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", length=0)
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside lower center", ncols=len(_TIME_COLOURS), fontsize=8)
         return _save(figure, path)
 
 
@@ -130,7 +179,7 @@ def grid(
     *,
     title: str = "",
     columns: int = 8,
-) -> pathlib.Path:
+) -> epath.Path:
     """Draws images in a grid with their labels and, where given, what was predicted.
 
     Args:
@@ -181,7 +230,7 @@ def _show(axes: Any, image: np.ndarray, label: str, guess: tuple[str, float] | N
 
 def confusion(
     path: str | os.PathLike, counts: np.ndarray, class_names: Sequence[str], title: str = ""
-) -> pathlib.Path:
+) -> epath.Path:
     """Draws which class is taken for which: the number in each cell, its share of the row as shade.
 
     Args:
@@ -219,7 +268,7 @@ def confused_pairs(
     class_names: Sequence[str],
     title: str = "",
     most: int = 25,
-) -> pathlib.Path:
+) -> epath.Path:
     """Draws the pairs of classes that are confused most often, as bars.
 
     Args:
@@ -252,10 +301,11 @@ def _shorten(name: str, length: int = 18) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def _save(figure: Figure, path: str | os.PathLike) -> pathlib.Path:
-    path = pathlib.Path(path)
+def _save(figure: Figure, path: str | os.PathLike) -> epath.Path:
+    path = epath.Path(path)
     FigureCanvasAgg(figure)
     with warnings.catch_warnings():  # a letter that no font here has is drawn as a box
         warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
-        figure.savefig(path, dpi=120)
+        with path.open("wb") as file:
+            figure.savefig(file, format="png", dpi=120)
     return path

@@ -13,7 +13,7 @@ from vit_jax import config as config_lib
 from vit_jax import pictures
 from vit_jax.errors import UserError
 from vit_jax.evaluation import classification
-from vit_jax.training import checkpoint, compilation, loop, trained, workdir
+from vit_jax.training import checkpoint, compilation, goodput, loop, trained, workdir
 
 SHORT = {
     "train__duration": "6 steps",
@@ -82,6 +82,7 @@ def test_keeps_config_pictures_trace_and_events(short_run):
     for name in (
         "samples.png",
         "curves.png",
+        "goodput.png",
         "predictions.png",
         "confusion.png",
         "mistakes.png",
@@ -133,7 +134,19 @@ def test_measurements_are_in_every_training_line(short_run):
     for line in train:
         assert {"images_per_second", "flops_per_second", "data_wait_percent"} <= line.keys()
         assert line["images_per_second"] == pytest.approx(32 / line["step_seconds"])
+        assert set(goodput.FIELDS) <= line.keys()
     assert [("compile_seconds" in line) for line in train] == [True, False]
+
+
+def test_all_time_is_accounted_for(short_run):
+    """By another clock than the run's own: between two lines, kinds add up to what passed."""
+    folder, _, printed = short_run
+    (start,) = goodput.read(folder)
+    assert (start.first, start.last, start.done) == (0, 6, True)
+    assert sum(start.seconds.values()) == pytest.approx(start.seen - start.began, abs=0.05)
+    assert all(start.seconds[kind] > 0 for kind in goodput.KINDS)
+    assert goodput.describe([start]) in printed
+    assert "in one start: start " in printed
 
 
 def test_learning_rate_in_the_record_is_the_schedule(short_run):
@@ -233,4 +246,5 @@ def test_pictures_of_a_run_without_evaluations(tmp_path):
     """No validation, no accuracy: the curves that exist are drawn."""
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "split": "train", "loss": 2.0}\n')
-    assert pictures.curves(path, tmp_path / "curves.png").stat().st_size > 1_000
+    drawn = pictures.curves(path, tmp_path / "curves.png")
+    assert len(drawn.read_bytes()) > 1_000

@@ -2,30 +2,38 @@
 """The pictures of a run, each drawn by one process into its workdir."""
 
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
+from etils import epath
 
 from vit_jax import pictures
 from vit_jax.data.ops import Ops
 from vit_jax.data.pipeline import EvalPipeline
 from vit_jax.data.tensorflow import import_tensorflow
 from vit_jax.evaluation.answers import Answers
+from vit_jax.training import goodput
 
 SAMPLES, EXAMPLES = 8, 32  # pictures in a grid: before training, and after it
 
 
-def draw_curves(workdir: str | os.PathLike) -> pathlib.Path:
+def draw_curves(workdir: str | os.PathLike) -> epath.Path:
     """Draws `curves.png` from the metrics so far."""
-    folder = pathlib.Path(workdir)
+    folder = epath.Path(workdir)
     return pictures.curves(folder / "metrics.jsonl", folder / "curves.png")
+
+
+def draw_goodput(workdir: str | os.PathLike) -> epath.Path:
+    """Draws `goodput.png`: where the time of each start so far went."""
+    starts = goodput.read(workdir)
+    path = epath.Path(workdir) / "goodput.png"
+    return pictures.times(path, goodput.account(starts), goodput.describe(starts))
 
 
 def draw_samples(
     workdir: str | os.PathLike, batch: Mapping[str, jax.Array], class_names: Sequence[str]
-) -> pathlib.Path:
+) -> epath.Path:
     """Draws `samples.png`: the first training examples of this process, augmented, not yet mixed.
 
     Args:
@@ -33,7 +41,7 @@ def draw_samples(
         batch: "image" uint8 `[B, H, W, C]` and "label" int `[B]`, on the mesh.
         class_names: of the labels.
     """
-    folder = pathlib.Path(workdir)
+    folder = epath.Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = (_local_rows(batch[name])[:SAMPLES] for name in ("image", "label"))
     path = folder / "samples.png"
@@ -53,7 +61,7 @@ def draw_answers(
     pipeline: EvalPipeline,
     ops: Ops,
     class_names: Sequence[str],
-) -> list[pathlib.Path]:
+) -> list[epath.Path]:
     """Draws what a model says of a split; returns the paths of what there was to draw.
 
     `predictions.png` shows examples from all over the split, `confusion.png` which class is taken
@@ -67,10 +75,10 @@ def draw_answers(
         ops: the preprocessing of evaluation; images are shown as the model sees them.
         class_names: of the labels and guesses.
     """
-    folder = pathlib.Path(workdir)
+    folder = epath.Path(workdir)
     title = f"{split}: {answers.accuracy:.2%} of {len(answers):,} right"
 
-    def draw(name: str, shown: Answers, title: str) -> pathlib.Path:
+    def draw(name: str, shown: Answers, title: str) -> epath.Path:
         images = [_image(pipeline, ops, int(index)) for index in shown.index]
         labels = [class_names[i] for i in shown.label]
         guesses = [class_names[i] for i in shown.guess]

@@ -7,38 +7,39 @@ and the same record as if nothing had happened.
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import os
-import pathlib
 import time
 from collections.abc import Generator
 from typing import Any
 
 import jax
+from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vit_jax import config as config_lib
 from vit_jax.data.prefetch import prefetch
-from vit_jax.objectives import is_sigmoid
 from vit_jax.parallel import distributed, sharding
 from vit_jax.parallel.mesh import configured_mesh
 from vit_jax.planning.memory import Usage
-from vit_jax.training import fitting, report, sinks, trained, workdir
+from vit_jax.training import fitting, report, trained, workdir
 from vit_jax.training import program as program_lib
 from vit_jax.training.checkpoint import FOLDER, Checkpointer
 from vit_jax.training.compilation import use_cache
-from vit_jax.training.metrics import STEPS_IN_FLIGHT, Meter, MetricWriter
+from vit_jax.training.drawing import Drawing
+from vit_jax.training.goodput import Clock
+from vit_jax.training.metrics import STEPS_IN_FLIGHT
 from vit_jax.training.preemption import Preemption
 from vit_jax.training.profiling import Profiler
 from vit_jax.training.progress import Progress
+from vit_jax.training.record import DivergedError as DivergedError
+from vit_jax.training.record import Record
+from vit_jax.training.watchdog import Watchdog
 
 
 class PreemptedError(Exception):
     """The run was asked to stop (SIGTERM), has saved, and can go on."""
-
-
-class DivergedError(Exception):
-    """Too many steps in a row had no finite gradient."""
 
 
 def train(
@@ -66,6 +67,7 @@ def train(
         PreemptedError: stopped and saved.
         DivergedError: `train.max_nonfinite_steps` was reached.
     """
+    clock = Clock()
     process = distributed.initialise()
     use_cache()
     progress = Progress(active=process.index == 0)
@@ -76,7 +78,8 @@ def train(
     with Preemption() as preemption:
         while True:
             try:
-                data, results = _train(config, folder, profile, progress, preemption)
+                around = Around(progress, preemption, clock)
+                data, results = _train(config, folder, profile, around)
                 break
             except fitting.TooLargeError as error:
                 too_large = error.with_traceback(None)  # which would keep the state alive
@@ -86,12 +89,20 @@ def train(
     return results
 
 
+@dataclasses.dataclass(frozen=True)
+class Around:
+    """What accompanies a run: who speaks for it, who may stop it, and whose time it takes."""
+
+    progress: Progress
+    preemption: Preemption
+    clock: Clock
+
+
 def _train(
     config: ConfigDict,
     folder: str | os.PathLike,
     profile: tuple[int, int] | None,
-    progress: Progress,
-    preemption: Preemption,
+    around: Around,
 ) -> tuple[program_lib.Data, dict[str, dict[str, float]]]:
     """Runs to the end; returns the data and the last results. Raises TooLargeError."""
     mesh = configured_mesh(config.mesh)
@@ -99,12 +110,13 @@ def _train(
         data = program_lib.open_data(config, mesh)
         steps = program_lib.resolve_steps(config, data.train_examples)
         program = program_lib.build(config, data, steps, mesh)
-        progress.say(program_lib.summary(config, data, steps, program))
+        around.progress.say(program_lib.summary(config, data, steps, program))
         if jax.process_index() == 0:
             sources = {"train": data.train.source}
             sources |= {name: pipeline.source for name, pipeline in data.evaluated.items()}
-            progress.say(report.data(sources))
-        run = _Run(config, folder, mesh, data, steps, program, progress, preemption)
+            around.progress.say(report.data(sources))
+        distributed.wait_for_all("data open")  # reading it may take one much longer
+        run = _Run(config, folder, mesh, data, steps, program, around)
         with fitting.advice(lambda: run.memory), run:
             run.start(profile)
             run.to_the_end()
@@ -123,9 +135,10 @@ def _announce(config: ConfigDict, folder: Any, recipe: Any, progress: Progress) 
             progress.say(f"{title}\n{workdir.show_changes(differences)}")
     if jax.process_index() == 0:
         workdir.create(folder)
-        config_lib.save(config, pathlib.Path(folder) / workdir.CONFIG)
+        config_lib.save(config, epath.Path(folder) / workdir.CONFIG)
 
 
+@dataclasses.dataclass
 class _Run:
     """One start of a run: what is open while steps are taken. A context manager.
 
@@ -137,31 +150,41 @@ class _Run:
         memory: what a step takes on each device, once it is compiled.
     """
 
-    def __init__(
-        self,
-        config: ConfigDict,
-        folder: str | os.PathLike,
-        mesh: Mesh,
-        data: program_lib.Data,
-        steps: program_lib.Steps,
-        program: program_lib.Program,
-        progress: Progress,
-        preemption: Preemption,
-    ):
-        self.config, self.folder, self.mesh = config, folder, mesh
-        self.data, self.steps, self.program = data, steps, program
-        self.progress, self.preemption = progress, preemption
-        self.state: Any = None
-        self.step = 0
-        self.best: int | None = None
-        self.metadata = trained.describe(config, data.class_names, data.eval_ops)
-        self.results: dict[str, dict[str, float]] = {}
-        self.memory: Usage | None = None
+    config: ConfigDict
+    folder: str | os.PathLike
+    mesh: Mesh
+    data: program_lib.Data
+    steps: program_lib.Steps
+    program: program_lib.Program
+    around: Around
+    state: Any = None
+    step: int = 0
+    best: int | None = None
+    results: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    memory: Usage | None = None
+
+    def __post_init__(self) -> None:
+        self.progress, self.clock = self.around.progress, self.around.clock
+        self.preemption = self.around.preemption
+        self.metadata = trained.describe(self.config, self.data.class_names, self.data.eval_ops)
+        self.drawing = Drawing(self.config, self.folder, self.progress)
+        seconds, process = self.config.train.watchdog_seconds, jax.process_index()
+        self.watchdog = Watchdog(seconds, self.folder, process)
+        self.record = Record(
+            self.config,
+            self.folder,
+            self.program.work,
+            self.data.train_examples,
+            self.steps.total,
+            self.progress,
+            self.clock,
+        )
         self._polls = 0
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> "_Run":
         keep = self.config.checkpoint
+        self._open.enter_context(self.watchdog)
         self.checkpointer = self._open.enter_context(
             Checkpointer(
                 os.path.join(self.folder, FOLDER),
@@ -174,15 +197,16 @@ class _Run:
         self._open.callback(self.progress.close)
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        self._open.close()
+    def __exit__(self, error: Any, *_: Any) -> None:
+        with self.clock.during("checkpoint"):  # the last save
+            self._open.close()
+        self.record.end(self.step, done=error is None)
 
     # the order of events ------------------------------------------------------------------------
 
     def start(self, profile: tuple[int, int] | None) -> None:
         """Restores or creates the state; meanwhile the step compiles and the data gets going."""
         started = time.perf_counter()
-        distributed.wait_for_all("data open")  # reading it may take one much longer
         limit = fitting.device_limit(self.config, self.mesh)
         fitting.check_state(self.program, limit)
         with concurrent.futures.ThreadPoolExecutor(1, "compile") as thread:
@@ -190,46 +214,53 @@ class _Run:
                 fitting.compile_step, self.config, self.program, self.data, self.mesh, limit
             )
             owed, partial = self._restore_or_create()
+            self.watchdog.beat("restoring")
             if limit is not None:
-                compiled.result()  # what does not fit is refused before the data flows
+                with self.clock.during("compile"):
+                    compiled.result()  # what does not fit is refused before the data flows
             self.batches = self._open.enter_context(contextlib.closing(self._batches()))
             self.first_batch = next(self.batches) if self.step < self.steps.total else None
-            self._draw_samples()
-            self.train_step, self.memory = compiled.result()
+            if self.step == 0 and self.first_batch is not None:
+                self.drawing.samples(self.first_batch, self.data)
+            with self.clock.during("compile"):
+                self.train_step, self.memory = compiled.result()
         self.progress.say(fitting.describe(self.memory, limit))
-        self.compile_seconds: float | None = time.perf_counter() - started
+        compile_seconds = time.perf_counter() - started
         self.profiler = Profiler(self.folder, profile, self.step + 1, self.steps.total)
         self._open.callback(self.profiler.close)
-        self.writer = self._open.enter_context(contextlib.closing(self._writer()))
-        self.meter = Meter(self.program.work)
-        self.meter.restore(partial)
+        self.record.open(self.step, partial, compile_seconds)
+        self._open.callback(self.record.close)
+        self.watchdog.beat("compiling")
         self.progress.start(self.step, self.steps.total)
         if owed:
             self.evaluate("validation")
 
     def to_the_end(self) -> None:
         """Takes the steps that are left."""
-        while self.step < self.steps.total:
-            self.take_step()
-            if self._due(self.steps.evaluate_every):
-                self.evaluate("validation")
-            if self._due(self.steps.checkpoint_every):
-                self.save()
-            if self._asked_to_stop():
-                self._save_and_stop()
+        with self.clock.during("step"):
+            while self.step < self.steps.total:
+                self.take_step()
+                if self._due(self.steps.evaluate_every):
+                    self.evaluate("validation")
+                if self._due(self.steps.checkpoint_every):
+                    self.save()
+                if self._asked_to_stop():
+                    self._save_and_stop()
 
     def finish(self) -> dict[str, dict[str, float]]:
         """Evaluates what the run is worth on the test split, once; returns the last results."""
-        self._go_back_to_the_best()
-        self.evaluate("test")
-        self._draw_answers()
+        with self.clock.during("evaluation"):
+            self._go_back_to_the_best()
+            self.evaluate("test")
+            params, rest = self._evaluated_params(), self.state.model_state
+            self.drawing.answers(self.program, params, rest, self.data, self.mesh)
         return self.results
 
     # events -------------------------------------------------------------------------------------
 
     def take_step(self) -> None:
         """Hands one step to the devices; writes lines of earlier ones that have finished."""
-        with self.meter.waiting_for_data():
+        with self.clock.during("data_wait"):
             batch = next(self.batches) if self.first_batch is None else self.first_batch
         self.first_batch = None
         self.profiler.before(self.step + 1)
@@ -237,16 +268,16 @@ class _Run:
         self.step += 1
         if self.profiler.after(self.step, metrics):
             self.progress.say(f"trace in {self.profiler.folder}")
-        self.meter.push(self.step, metrics)
-        self._write_lines(STEPS_IN_FLIGHT)
+        self.record.push(self.step, metrics)
+        self.record.write_lines(STEPS_IN_FLIGHT)
         self.progress.advance()
 
     def evaluate(self, split: str) -> None:
         """Measures the parameters on a split, if the run has it, and records the result."""
         if split not in self.data.evaluated:
             return
-        self._write_lines(0)
-        with self.meter.paused():
+        self.record.write_lines(0)
+        with self.clock.during("evaluation"):
             result = self.program.evaluator(
                 self._evaluated_params(),
                 self.state.model_state,
@@ -257,23 +288,19 @@ class _Run:
             self._save_and_stop(owed=split == "validation")
             return
         self.results[split] = result
-        line = {name: value for name, value in result.items() if name != "examples"}
-        line["evaluated_examples"] = result["examples"]
-        if self.best is not None:
-            line["checkpoint_step"] = self.best
-        self.writer.write(self.step, split, {**self._position(self.step), **line})
-        self.progress.line(self.step, split, result)
+        self.record.evaluated(self.step, split, result, self.best)
 
     def save(self, owed: bool = False) -> None:
         """Starts saving; `owed` says that this step's evaluation was cut short."""
-        self._write_lines(0)
-        self.writer.flush()
+        self.record.write_lines(0)
+        self.record.flush()
         fresh = self._due(self.steps.evaluate_every) and not owed
-        metadata = {**self.metadata, "evaluation_owed": owed, "interval": self.meter.partial()}
-        with self.meter.paused():
+        metadata = {**self.metadata, "evaluation_owed": owed, "interval": self.record.partial()}
+        with self.clock.during("checkpoint"):
             self.checkpointer.save(
                 self.state, metadata, self.results.get("validation") if fresh else None
             )
+        self.watchdog.beat("a checkpoint")
 
     # parts --------------------------------------------------------------------------------------
 
@@ -302,15 +329,6 @@ class _Run:
         batches = self.data.train.batches(start_example=self.step * size)
         return prefetch(batches, transfer, self.config.data.prefetch_batches)
 
-    def _draw_samples(self) -> None:
-        """Draws training examples as the model is about to see them, when a run begins."""
-        if self.step == 0 and self.config.log.pictures and jax.process_index() == 0:
-            from vit_jax.evaluation import showcase
-
-            assert self.first_batch is not None
-            path = showcase.draw_samples(self.folder, self.first_batch, self.data.class_names)
-            self.progress.say(f"training examples: {path}")
-
     def _go_back_to_the_best(self) -> None:
         """Takes the best checkpoint for the last, as whoever uses the run will."""
         best = self.checkpointer.best() if self.config.checkpoint.keep_best else None
@@ -330,86 +348,27 @@ class _Run:
         use_ema = self.config.evaluation.use_ema and self.state.ema_params is not None
         return self.state.ema_params if use_ema else self.state.params
 
-    def _draw_answers(self) -> None:
-        """Draws what the model says of the last split that was evaluated."""
-        if not (self.config.log.pictures and self.data.evaluated):
-            return
-        from vit_jax.evaluation import answers, showcase
-
-        split, pipeline = list(self.data.evaluated.items())[-1]
-        ops = self.data.eval_ops
-        found = answers.collect(
-            self.program.model,
-            self._evaluated_params(),
-            self.state.model_state,
-            pipeline,
-            ops,
-            self.mesh,
-            sigmoid=is_sigmoid(self.config),
-        )
-        if jax.process_index() == 0:
-            names = self.metadata["class_names"]
-            paths = showcase.draw_answers(self.folder, split, found, pipeline, ops, names)
-            self.progress.say(f"what it says of {split}: {', '.join(map(str, paths))}")
-
-    def _writer(self) -> MetricWriter:
-        log, active = self.config.log, jax.process_index() == 0
-        more: list[sinks.Sink] = []
-        if active and log.tensorboard:
-            more.append(sinks.TensorBoard(self.folder))
-        if active and log.wandb:
-            more.append(sinks.WeightsAndBiases(self.folder, self.config.to_dict()))
-        return MetricWriter(self.folder, more, active=active, start_step=self.step)
-
-    def _write_lines(self, left: int) -> None:
-        """Writes the lines that are due, of all steps but the `left` newest."""
-        while (step := self.meter.finish(left)) is not None:
-            if step % self.config.log.every_steps and step != self.steps.total:
-                continue
-            line = {**self._position(step), **self.meter.line()}
-            if self.compile_seconds is not None:
-                line["compile_seconds"] = self.compile_seconds
-                self.compile_seconds = None
-            self.writer.write(step, "train", line)
-            self.progress.line(step, "train", line)
-            self._check_finite(step, line)
-
-    def _check_finite(self, step: int, line: dict[str, float]) -> None:
-        limit = self.config.train.max_nonfinite_steps
-        if line["nonfinite_streak"] >= limit:
-            self.writer.flush()
-            raise DivergedError(
-                f"{line['nonfinite_streak']:.0f} steps in a row up to step {step} had no finite "
-                f"gradient (train.max_nonfinite_steps={limit}); lower optimiser.learning_rate, "
-                "lengthen schedule.warmup or set optimiser.clip_norm"
-            )
-
-    def _position(self, step: int) -> dict[str, Any]:
-        examples = step * self.config.train.batch_size
-        return {"examples": examples, "epoch": examples / self.data.train_examples}
-
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.steps.total
 
     def _asked_to_stop(self) -> bool:
         """Every process asks equally often, so the number of the question can be agreed on."""
         self._polls += 1
+        self.watchdog.beat(f"step {self.step}")
         return self.preemption.requested(self._polls)
 
     def _save_and_stop(self, owed: bool = False) -> None:
         self.save(owed)
-        self.checkpointer.wait()
+        with self.clock.during("checkpoint"):
+            self.checkpointer.wait()
         raise PreemptedError(f"stopped and saved after step {self.step} of {self.steps.total}")
 
 
 def _draw_and_tell(
     config: ConfigDict, folder: Any, data: program_lib.Data, progress: Progress
 ) -> None:
-    """Draws the curves of a finished run, names what was not read and the commands that use it."""
-    if config.log.pictures:
-        from vit_jax.evaluation import showcase
-
-        progress.say(f"how it went: {showcase.draw_curves(folder)}")
+    """Draws the course of a finished run, names what was not read and the commands that use it."""
+    Drawing(config, folder, progress).course()
     if text := report.unreadable({"train": data.train, **data.evaluated}):
         progress.say(text)
     progress.say(report.commands(folder, data.evaluated))

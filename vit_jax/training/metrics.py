@@ -8,16 +8,15 @@ alone: an interrupted and resumed run records the same ones.
 """
 
 import collections
-import contextlib
 import dataclasses
 import os
-import pathlib
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+from etils import epath
 
+from vit_jax.training import goodput
 from vit_jax.training import sinks as sinks_lib
 
 # Fields that tell about the machine, not about the model.
@@ -30,6 +29,7 @@ MEASUREMENTS = frozenset(
         "mfu",
         "peak_memory_mib",
         "step_seconds",
+        *goodput.FIELDS,
     }
 )
 
@@ -62,7 +62,7 @@ class MetricWriter:
         self._sinks: list[sinks_lib.Sink] = []
         self._written: set[tuple[int, str]] = set()
         if active:
-            pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
+            epath.Path(workdir).mkdir(parents=True, exist_ok=True)
             jsonl = sinks_lib.JsonLines(workdir)
             self._sinks = [jsonl, *sinks]
             for sink in self._sinks:
@@ -125,16 +125,20 @@ class Meter:
 
     The metrics of a step are left on the device until `STEPS_IN_FLIGHT` younger steps were handed
     to it, so the host waits for a step only while the device has others to do.
+
+    Args:
+        work: of a step.
+        clock: whose "step" and "data_wait" are the time that steps take.
     """
 
-    def __init__(self, work: Work):
-        self._work = work
+    def __init__(self, work: Work, clock: goodput.Clock):
+        self._work, self._clock = work, clock
         self._in_flight: collections.deque[_Step] = collections.deque()
         self._finished: list[Mapping[str, jax.Array]] = []
         self._sums: dict[str, float] = {}
         self._steps = 0
-        self._paused_seconds = self._data_seconds = 0.0
         self._timed_steps = 0
+        self._data_before = clock.seconds("data_wait")
         self._line_time = self._step_time = self._now()
 
     def push(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
@@ -159,20 +163,6 @@ class Meter:
         self._timed_steps += 1
         return oldest.number
 
-    @contextlib.contextmanager
-    def waiting_for_data(self) -> Iterator[None]:
-        """Counts the time inside as time the loop waited for a batch."""
-        start = time.perf_counter()
-        yield
-        self._data_seconds += time.perf_counter() - start
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leaves the time inside (evaluation, checkpoints) out of the measurements."""
-        start = time.perf_counter()
-        yield
-        self._paused_seconds += time.perf_counter() - start
-
     def line(self) -> dict[str, float]:
         """Returns the means since the last line and the measurements, and starts anew."""
         self._fold()
@@ -182,7 +172,8 @@ class Meter:
         }
         line |= self._measurements()
         self._sums, self._steps = {}, 0
-        self._line_time, self._data_seconds, self._timed_steps = self._step_time, 0.0, 0
+        self._line_time, self._timed_steps = self._step_time, 0
+        self._data_before = self._clock.seconds("data_wait")
         return line
 
     def partial(self) -> dict[str, Any]:
@@ -204,19 +195,20 @@ class Meter:
         self._finished = []
 
     def _now(self) -> float:
-        """Seconds on a clock that stands still in pauses."""
-        return time.perf_counter() - self._paused_seconds
+        """Seconds on a clock that stands still in evaluations and saves."""
+        return self._clock.seconds("step", "data_wait")
 
     def _measurements(self) -> dict[str, float]:
         if not self._timed_steps:
             return {}
         seconds = max(self._step_time - self._line_time, 1e-9)
+        waited = self._clock.seconds("data_wait") - self._data_before
         images_per_second = self._timed_steps * self._work.images / seconds
         flops_per_second = images_per_second * self._work.flops_per_image
         line = {
             "step_seconds": seconds / self._timed_steps,
             "images_per_second": images_per_second,
-            "data_wait_percent": min(100.0, 100 * self._data_seconds / seconds),
+            "data_wait_percent": min(100.0, 100 * waited / seconds),
         }
         if self._work.peak_flops is None:
             line["flops_per_second"] = flops_per_second

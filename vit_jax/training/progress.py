@@ -7,6 +7,8 @@ from typing import Any
 
 import tqdm
 
+from vit_jax.training import goodput
+
 # What a line shows first, in this order: name, label and format. Others follow as they come.
 _FORMATS = {
     "epoch": ("epoch", "{:.2f}"),
@@ -22,10 +24,13 @@ _FORMATS = {
     "data_wait_percent": ("data wait", "{:.0f}%"),
     "peak_memory_mib": ("memory", "{:,.0f} MiB"),
     "compile_seconds": ("compile", "{:.1f} s"),
+    "goodput_percent": ("goodput", "{:.0f}%"),
     "examples": ("examples", "{:,}"),
 }
 # What only the metrics file keeps: it can be told from the others, or interests after the event.
-_HIDDEN = frozenset({"nonfinite_streak", "param_norm", "update_norm", "step_seconds"})
+_HIDDEN = frozenset(
+    {"nonfinite_streak", "param_norm", "update_norm", "step_seconds", *goodput.FIELDS[1:]}
+)
 
 
 def format_line(values: Mapping[str, Any]) -> str:

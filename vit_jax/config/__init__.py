@@ -9,7 +9,7 @@ accelerator is touched.
 from vit_jax.config.durations import parse_duration, resolve_steps
 from vit_jax.config.loading import check_choice, load, parse_arg, parse_value
 from vit_jax.config.schema import FIELDS, Field, default_config, describe
-from vit_jax.config.storage import diff, from_json, save, to_json, to_text
+from vit_jax.config.storage import diff, from_json, save, to_json, to_text, with_fields
 from vit_jax.config.validation import validate
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "to_json",
     "to_text",
     "validate",
+    "with_fields",
 ]

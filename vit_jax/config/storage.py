@@ -3,12 +3,13 @@
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from vit_jax.config.loading import check_structure
-from vit_jax.config.schema import FIELDS, default_config, get_field
+from vit_jax.config.schema import FIELDS, default_config, get_field, lock
 from vit_jax.errors import UserError
 
 
@@ -71,6 +72,16 @@ def _with_tuples(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_with_tuples(item) for item in value)
     return value
+
+
+def with_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
+    """Returns a copy of the configuration with other values at some dotted paths."""
+    changed = from_json(to_json(config))
+    with changed.unlocked():
+        for path, value in fields.items():
+            section, _, name = path.rpartition(".")
+            (get_field(changed, section) if section else changed)[name] = value
+    return lock(changed)
 
 
 def diff(before: ConfigDict, after: ConfigDict) -> list[tuple[str, Any, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from vit_jax.errors import UserError
 from vit_jax.registry import near_misses
@@ -56,6 +56,12 @@ def create_mesh(
 def configured_mesh(settings: Mapping[str, Any]) -> Mesh:
     """Returns the mesh of all devices that `config.mesh` asks for."""
     return create_mesh({axis: settings[axis] for axis in AXES}, slices=settings["slices"])
+
+
+def abstract_mesh(settings: Mapping[str, Any], count: int) -> AbstractMesh:
+    """Returns the mesh `config.mesh` asks for of so many devices that are not there."""
+    sizes = _fill({axis: settings[axis] for axis in AXES}, count)
+    return AbstractMesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def _fill(shape: dict[str, int], count: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vit_jax import config as config_lib
-from vit_jax.config.schema import get_field, lock
+from vit_jax.config.schema import get_field
 from vit_jax.errors import UserError
 from vit_jax.evaluation import classification
 from vit_jax.objectives import create_objective
@@ -249,7 +249,7 @@ class Fitter:
             return self._asked
         chosen = record["chosen"]
         self._say(f"memory=auto: as at this run's first start, {Change(chosen).overrides()}")
-        return _with_fields(self._asked, chosen)
+        return config_lib.with_fields(self._asked, chosen)
 
     def mend(
         self,
@@ -294,13 +294,15 @@ class Fitter:
         training = found.what != EVALUATION
 
         def measure(change: Change) -> Usage | None:
-            return _measure(_with_fields(config, change.fields), data, found.what)
+            return _measure(config_lib.with_fields(config, change.fields), data, found.what)
 
         candidates = memory.changes(settings) if training else memory.evaluation_changes(settings)
 
         @functools.cache
         def state_bytes(fsdp: int) -> int:
-            spread = _with_fields(config, {memory.FSDP: settings.fsdp * fsdp, memory.DATA: -1})
+            spread = config_lib.with_fields(
+                config, {memory.FSDP: settings.fsdp * fsdp, memory.DATA: -1}
+            )
             return sharding.shard_bytes(_build(spread, data)[0].abstract_state)
 
         def held(change: Change) -> int:
@@ -319,7 +321,7 @@ class Fitter:
         self, config: ConfigDict, data: program_lib.Data, limit: int, change: Change
     ) -> Change:
         """Returns a change with smaller batches of evaluation, should these not fit with it."""
-        candidate = _with_fields(config, change.fields)
+        candidate = config_lib.with_fields(config, change.fields)
         mesh = configured_mesh(candidate.mesh)
         if not _evaluates_more(candidate, data, mesh) or memory.EVALUATION in change.fields:
             return change
@@ -332,7 +334,7 @@ class Fitter:
 
     def _choose(self, config: ConfigDict, change: Change) -> ConfigDict:
         """Keeps a choice, so that the next start makes the same, and returns what it leads to."""
-        chosen = _with_fields(config, change.fields)
+        chosen = config_lib.with_fields(config, change.fields)
         differences = {
             field: get_field(chosen, field)
             for field in _CHANGED
@@ -354,12 +356,3 @@ def _needs(found: TooLargeError, limit: int | None) -> str:
     takes = "more" if found.usage is None else f"{gib(found.usage.total)} GiB a device, more"
     of = "there is" if limit is None else f"the {gib(limit)} GiB there are"
     return f"the {found.what} takes {takes} than {of}"
-
-
-def _with_fields(config: ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
-    changed = config_lib.from_json(config_lib.to_json(config))
-    with changed.unlocked():
-        for field, value in fields.items():
-            section, _, name = field.rpartition(".")
-            get_field(changed, section)[name] = value
-    return lock(changed)

@@ -21,6 +21,7 @@ from flax import traverse_util
 from jax.experimental import multihost_utils
 
 from vit_jax.errors import UserError
+from vit_jax.parallel import distributed, peers
 from vit_jax.parallel.sharding import named_leaves, path_name
 from vit_jax.training import integrity
 from vit_jax.training.state import TrainState
@@ -29,6 +30,11 @@ from vit_jax.training.workdir import CHECKPOINTS, METADATA
 log = logging.getLogger(__name__)
 
 FOLDER = CHECKPOINTS  # inside a workdir
+
+# Orbax logs, with a traceback for each of its threads, what it then raises.
+logging.getLogger("absl").addFilter(
+    lambda record: not (record.exc_info and "orbax" in record.pathname)
+)
 _STATE = "state"
 _NONE, _ALL_DAMAGED = -1, -2
 
@@ -133,11 +139,22 @@ class Checkpointer:
 
     def _finish(self, target: epath.Path, record: dict[str, Any]) -> None:
         """Behind the run: waits for the arrays to be on disk, then seals and tidies up."""
-        self._orbax.wait_until_finished()
-        if self._primary:
-            integrity.write_whole(target / METADATA, record)
-            integrity.seal(target)
-            self._retain(record["step"])
+        with peers.saving:
+            try:
+                self._orbax.wait_until_finished()
+                if self._primary:
+                    integrity.write_whole(target / METADATA, record)
+                    integrity.seal(target)
+                    self._retain(record["step"])
+            except Exception:
+                if self._primary and not integrity.is_sealed(target):
+                    _remove(target)  # what lies there fills a disk that may be full
+                raise
+
+    def check(self) -> None:
+        """Raises like `wait` if the save under way has failed already; does not wait."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
 
     def wait(self) -> None:
         """Returns once nothing is being saved; raises RuntimeError if the last save failed."""
@@ -183,7 +200,9 @@ class Checkpointer:
         """
         self.wait()
         if step is None:
-            step = _from_first_process(self._newest_good() if self._primary else _NONE)
+            newest = self._newest_good() if self._primary else _NONE
+            distributed.wait_for_all("checkpoint found")  # its checksums may take minutes
+            step = _from_first_process(newest)
         if step == _ALL_DAMAGED:
             raise UserError(
                 f"every checkpoint in {self.directory} is damaged; choose another workdir, or "
@@ -325,6 +344,14 @@ def _read(path: epath.Path, wanted: dict[str, Any]) -> dict[str, Any]:
     )
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         return traverse_util.flatten_dict(reader.restore(path / _STATE, args=args), sep="/")
+
+
+def _remove(path: epath.Path) -> None:
+    """Removes a directory if that is possible; a read-only disk keeps it."""
+    try:
+        path.rmtree()
+    except OSError as error:
+        log.debug("%s stays: %s", path, error)
 
 
 def _describe(leaf: Any) -> str:

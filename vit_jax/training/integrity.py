@@ -5,8 +5,10 @@ Orbax restores flipped bytes without complaint and takes an empty directory for 
 seal, written last and in one move, tells a whole one from the rest.
 """
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +19,15 @@ _CHUNK_BYTES = 16 * 2**20
 
 
 def seal(directory: epath.Path) -> None:
-    """Writes down the size and SHA-256 of every file below `directory`, in one move."""
-    sums = {str(file.relative_to(directory)): _fingerprint(file) for file in _files(directory)}
+    """Writes down the size and SHA-256 of every file below `directory`, in one move.
+
+    All of it is on disk then, so that older ones may go.
+    """
+    files = list(_files(directory))
+    sums = {str(file.relative_to(directory)): _fingerprint(file, sync=True) for file in files}
     write_whole(directory / SEAL, sums)
+    for folder in {directory.parent, directory, *(file.parent for file in files)}:
+        _sync(folder)
 
 
 def is_sealed(directory: epath.Path) -> bool:
@@ -53,6 +61,7 @@ def write_whole(path: epath.Path, content: dict[str, Any]) -> None:
     """Writes JSON so that `path` either has all of it or does not exist."""
     draft = path.parent / f"{path.name}.draft"
     draft.write_text(json.dumps(content, indent=1))
+    _sync(draft)
     draft.replace(path)
 
 
@@ -65,7 +74,23 @@ def _files(directory: epath.Path) -> Iterator[epath.Path]:
             yield path
 
 
-def _fingerprint(file: epath.Path) -> str:
+def _sync(path: epath.Path) -> None:
+    """Makes a file or directory survive a loss of power; object stores do so by themselves."""
+    if "://" in os.fspath(path):
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):  # some file systems have no such thing
+            raise
+    finally:
+        os.close(handle)
+
+
+def _fingerprint(file: epath.Path, sync: bool = False) -> str:
+    if sync:
+        _sync(file)
     digest, size = hashlib.sha256(), 0
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):

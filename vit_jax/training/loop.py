@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from vit_jax import config as config_lib
 from vit_jax.data.prefetch import prefetch
-from vit_jax.parallel import distributed, sharding
+from vit_jax.parallel import distributed, peers, sharding
 from vit_jax.parallel.mesh import configured_mesh
 from vit_jax.planning.memory import Usage
 from vit_jax.training import fitting, report, trained, workdir
@@ -197,7 +197,8 @@ class _Run:
         self._open.callback(self.progress.close)
         return self
 
-    def __exit__(self, error: Any, *_: Any) -> None:
+    def __exit__(self, _: Any, error: BaseException | None, trace: Any) -> None:
+        peers.leave_if_lost(error)  # whatever is open would wait for them
         with self.clock.during("checkpoint"):  # the last save
             self._open.close()
         self.record.end(self.step, done=error is None)
@@ -240,6 +241,7 @@ class _Run:
         with self.clock.during("step"):
             while self.step < self.steps.total:
                 self.take_step()
+                self.checkpointer.check()
                 if self._due(self.steps.evaluate_every):
                     self.evaluate("validation")
                 if self._due(self.steps.checkpoint_every):

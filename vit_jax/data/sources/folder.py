@@ -6,20 +6,23 @@ without split folders, which is then split 80/10/10. Every picture has a place i
 its path below the split, and a part of a split is an interval of places: the same on every machine,
 and adding pictures does not move the others. The first picture of a class has place 0, so that a
 part which begins at 0 % knows every class.
+
+PATH may be in a bucket (`gs://...`, whatever etils.epath knows).
 """
 
 import collections
+import concurrent.futures
 import functools
 import hashlib
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from etils import epath
 
-from vit_jax.data.sources.base import SOURCES, Source
+from vit_jax.data.sources.base import REMOTE_THREADS, SOURCES, Source, is_remote
 from vit_jax.data.tensorflow import import_tensorflow
 from vit_jax.errors import UserError
 from vit_jax.registry import near_misses
@@ -42,7 +45,7 @@ class FolderSource(Source):
     """The pictures of one split of a folder, sorted by class and path.
 
     Args:
-        path: the folder; `~` is the home directory.
+        path: the folder, local or not; `~` is the home directory.
         split: "train", "validation", "test", a part of one in per cent ("train[:90%]",
             "train[90%:]"), or several with "+".
         data_dir: where a relative `path` starts; None for the working directory.
@@ -54,7 +57,7 @@ class FolderSource(Source):
     def __init__(self, path: str, split: str = "train", data_dir: str | None = None):
         if not path:
             raise UserError("data.source='folder:' lacks the folder: write 'folder:PATH'")
-        self.root = Path(data_dir or ".").expanduser() / Path(path).expanduser()
+        self.root = epath.Path(data_dir or ".").expanduser() / epath.Path(path).expanduser()
         if not self.root.is_dir():
             raise UserError(f"data.source='folder:{path}': there is no folder {self.root}")
         folders = _split_folders(self.root)
@@ -92,7 +95,7 @@ class FolderSource(Source):
         return len(self._paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image = Path(self._paths[index]).read_bytes()
+        image = epath.Path(self._paths[index]).read_bytes()
         return {"image": image, "label": int(self.labels[index]), "name": self.name(index)}
 
     def name(self, index: int) -> str:
@@ -100,15 +103,29 @@ class FolderSource(Source):
         return self._paths[index]
 
     def fetch(self, indices: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        """Returns paths and labels `[n]`."""
+        """Returns paths and labels `[n]`; from a bucket the bytes, many at once."""
+        if is_remote(self.root):
+            return super().fetch(indices)
         tf = import_tensorflow()
         paths, labels = self._tables
         return {"path": tf.gather(paths, indices), "label": tf.gather(labels, indices)}
 
     def unpack(self, item: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
         """Reads one file; no Python runs here."""
+        if "image" in item:
+            return item
         tf = import_tensorflow()
         return {"image": tf.io.read_file(item["path"]), "label": item["label"]}
+
+    def _gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images = np.empty(len(indices), dtype=object)
+        records = self._readers.map(self._read_or_empty, map(int, indices))
+        images[:] = [record["image"] for record in records]
+        return images, self.labels[indices]
+
+    @functools.cached_property
+    def _readers(self) -> concurrent.futures.Executor:
+        return concurrent.futures.ThreadPoolExecutor(REMOTE_THREADS, "read")
 
     @functools.cached_property
     def _tables(self) -> "tuple[tf.Tensor, tf.Tensor]":
@@ -120,19 +137,21 @@ class FolderSource(Source):
 def find_splits(path: str | os.PathLike) -> set[str]:
     """Returns which of "train", "validation", "test" a folder has folders for; none if it is not
     there, or holds the classes themselves."""
-    root = Path(path).expanduser()
+    root = epath.Path(path).expanduser()
     return set(_split_folders(root)) if root.is_dir() else set()
 
 
-def _subfolders(path: Path) -> list[str]:
+def _subfolders(path: epath.Path) -> list[str]:
     """Returns the sorted names of the visible folders in `path`; links count."""
+    if is_remote(path):
+        return sorted(name for name in _remote_entries(path)[0] if not _is_hidden(name))
     with os.scandir(path) as entries:
         return sorted(e.name for e in entries if e.is_dir() and not _is_hidden(e.name))
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
+def _split_folders(root: epath.Path) -> dict[str, epath.Path]:
     """Returns split -> folder, or nothing if `root` holds the classes themselves."""
-    found: dict[str, Path] = {}
+    found: dict[str, epath.Path] = {}
     present = {name.lower(): name for name in reversed(_subfolders(root))}
     for split, names in SPLIT_FOLDERS.items():
         for name in names:
@@ -144,7 +163,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     return {}
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
+def _class_names(folder: epath.Path) -> tuple[str, ...]:
     names = tuple(_subfolders(folder))
     if len(names) < 2:
         found = f"holds one class folder, {names[0]!r}" if names else "holds no class folders"
@@ -159,7 +178,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _parse_split(
-    split: str, folders: dict[str, Path], root: Path
+    split: str, folders: dict[str, epath.Path], root: epath.Path
 ) -> list[tuple[str, float, float]]:
     """Returns the (split, start, stop) that an expression such as "train[:90%]+test" adds up."""
     parts = []
@@ -189,7 +208,7 @@ def _parse_split(
 
 
 def _pictures(
-    folder: Path, classes: tuple[str, ...], part: tuple[float, float]
+    folder: epath.Path, classes: tuple[str, ...], part: tuple[float, float]
 ) -> list[tuple[int, str]]:
     """Returns the sorted (label, path) of a folder's pictures whose place is in [start, stop)."""
     labels = {name: label for label, name in enumerate(classes)}
@@ -226,8 +245,14 @@ def _is_picture(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
-def _files(folder: Path) -> Iterator[tuple[str, str]]:
+def _files(folder: epath.Path) -> Iterator[tuple[str, str]]:
     """Yields (directory, name) of the files below a folder; follows links, ends in loops."""
+    if is_remote(folder):
+        subfolders, files = _remote_entries(folder)
+        yield from ((os.fspath(folder), name) for name in files)
+        for name in subfolders:
+            yield from _files(folder / name)
+        return
     seen = set()
     for directory, subfolders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(directory)
@@ -238,7 +263,20 @@ def _files(folder: Path) -> Iterator[tuple[str, str]]:
         yield from ((directory, name) for name in files)
 
 
-def _walk(folder: Path) -> Iterator[str]:
+def _remote_entries(folder: epath.Path) -> tuple[list[str], list[str]]:
+    """Returns the names of the folders and of the files in a folder of a bucket.
+
+    One request lists them, and another tells what each is, which for pictures is not asked.
+    """
+    entries = list(folder.iterdir())
+    unclear = [entry for entry in entries if not _is_picture(entry.name)]
+    with concurrent.futures.ThreadPoolExecutor(REMOTE_THREADS) as pool:
+        are_folders = list(pool.map(lambda entry: entry.is_dir(), unclear))
+    folders = {entry.name for entry, yes in zip(unclear, are_folders, strict=True) if yes}
+    return sorted(folders), [entry.name for entry in entries if entry.name not in folders]
+
+
+def _walk(folder: epath.Path) -> Iterator[str]:
     """Yields the pictures below a folder, but for those in hidden folders."""
     for directory, name in _files(folder):
         below = os.path.relpath(directory, folder).split(os.sep)
@@ -246,7 +284,7 @@ def _walk(folder: Path) -> Iterator[str]:
             yield os.path.join(directory, name)
 
 
-def _left_out(folder: Path) -> "collections.Counter[str]":
+def _left_out(folder: epath.Path) -> "collections.Counter[str]":
     """Counts the files of a folder of classes that are none of its pictures."""
     counts: collections.Counter[str] = collections.Counter()
     for directory, name in _files(folder):

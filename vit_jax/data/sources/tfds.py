@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vit_jax.data.sources.base import SOURCES, Source
+from vit_jax.data.sources.base import SOURCES, Source, is_remote
 from vit_jax.data.tensorflow import import_tensorflow, quiet
 from vit_jax.errors import UserError
 from vit_jax.registry import near_misses
@@ -141,6 +141,7 @@ class TfdsSource(Source):
         self._decoders = {self._reading.image: tfds.decode.SkipDecoding()}
         file_name = {key: feature for key, feature in features.items() if key == "file_name"}
         self._file_name = tfds.features.FeaturesDict(file_name) if file_name else None
+        self._is_remote = is_remote(builder.data_path)
         try:
             self._records = builder.as_data_source(
                 split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
@@ -201,7 +202,10 @@ class TfdsSource(Source):
 
     def _serialised(self, indices: np.ndarray) -> np.ndarray:
         examples = np.empty(len(indices), dtype=object)
-        examples[:] = [self._records[int(i)] for i in indices]
+        if self._is_remote:  # shards at once, in threads; on a disk that costs more than it saves
+            examples[:] = self._records.__getitems__(indices.tolist())
+        else:
+            examples[:] = [self._records[int(i)] for i in indices]
         return examples
 
 

@@ -117,6 +117,43 @@ def test_records_and_increments(job, monkeypatch):
     assert "2.00 (2.00 to 2.00) x" in report.input_table(found["loaders"])
 
 
+def test_processes_that_share_a_batch(job, monkeypatch):
+    """Two that load their halves in half the time are twice as fast as one."""
+    groups = []
+
+    def measure(launches, rounds, steps):
+        groups.append([(launch.job["process"], launch.job["processes"]) for launch in launches])
+        share = len(launches)
+        return [
+            Timing(launch.name, steps, [0.4 / share, 0.5 / share], [0.4 / share] * 2, 1.0, {})
+            for launch in launches
+        ]
+
+    monkeypatch.setattr(inputs, "measure_at_once", measure)
+    one, two, three = inputs.share(job, 3, rounds=2, steps=1)
+    assert groups == [[(0, 1)], [(0, 2), (1, 2)], [(0, 3), (1, 3), (2, 3)]]
+    assert one["images_per_second"] == pytest.approx({"median": 9, "min": 8, "max": 10})
+    assert two["ratio"] == pytest.approx(2)
+    assert one["images_per_cpu_second"]["median"] == pytest.approx(10)
+    assert two["images_per_cpu_second"]["median"] == pytest.approx(10)
+    assert two["each"] == pytest.approx([9, 9])
+    assert three["each"] == pytest.approx([13.5, 6.75, 6.75])  # rows 2, 1, 1
+    assert "2.00 x" in report.share_table([one, two])
+    with pytest.raises(UserError, match="--processes=5 must be from 1 to the rows of a batch, 4"):
+        inputs.share(job, 5, rounds=1, steps=1)
+
+
+def test_the_processes_of_a_group_deliver_the_batch_between_them(job):
+    parts = [
+        vit_jax_input.Contender(namespace(dataclasses.replace(job, process=i, processes=2)))
+        for i in range(2)
+    ]
+    whole = next(vit_jax_input.Contender(namespace(job))._batches)
+    halves = [next(part._batches) for part in parts]
+    for key, value in whole.items():
+        np.testing.assert_array_equal(np.concatenate([half[key] for half in halves]), value)
+
+
 @pytest.mark.parametrize(
     ("changes", "against", "message"),
     [

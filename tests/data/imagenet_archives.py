@@ -1,7 +1,7 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """Small archives in the layout in which ImageNet is handed out, with damage where it is wanted.
 
-Also a command: python tests/data/imagenet_archives.py --to=DIR --pictures=1000
+Also a command: python tests/data/imagenet_archives.py --to=DIR --pictures=1000 --size 375 500
 """
 
 import argparse
@@ -61,10 +61,11 @@ def damaged(kind, seed):
     return make[kind]()
 
 
-def class_pictures(wordnet_id, number, seed):
-    """Returns file name -> bytes of the plain pictures of a class."""
+def class_pictures(wordnet_id, number, seed, size=None):
+    """Returns (file name, bytes) of the plain pictures of a class."""
     return [
-        (f"{wordnet_id}_{i}.JPEG", encode(picture([seed, i]), quality=90)) for i in range(number)
+        (f"{wordnet_id}_{i}.JPEG", encode(picture([seed, i], size), quality=90))
+        for i in range(number)
     ]
 
 
@@ -79,13 +80,13 @@ def tar_of(files, compress=""):
     return contents.getvalue()
 
 
-def class_tars(pictures, classes=CLASSES, damage=True):
+def class_tars(pictures, classes=CLASSES, damage=True, size=None):
     """Returns wordnet id -> (name, bytes) pairs, so many pictures in all; each kind of damage once,
     and a name that stands twice."""
     tars = {}
     share = np.diff(np.linspace(0, pictures, len(classes) + 1).astype(int))
     for label, wordnet_id in enumerate(classes):
-        tars[wordnet_id] = class_pictures(wordnet_id, int(share[label]), label)
+        tars[wordnet_id] = class_pictures(wordnet_id, int(share[label]), label, size)
     if damage:
         for i, kind in enumerate(DAMAGE):
             wordnet_id, place = classes[i % len(classes)], i // len(classes)
@@ -138,10 +139,11 @@ def main():
     parser.add_argument("--to", required=True)
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--archive", default=FALL, choices=(WINTER, FALL, TRAIN))
+    parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
     args = parser.parse_args()
     folder = pathlib.Path(args.to)
     folder.mkdir(parents=True, exist_ok=True)
-    tars = class_tars(args.pictures)
+    tars = class_tars(args.pictures, size=args.size)
     if args.archive == TRAIN:
         labels = [CLASSES[i % len(CLASSES)] for i in range(args.pictures // 10)]
         write_1k(folder, tars, [encode(picture([7, i])) for i in range(len(labels))], labels)

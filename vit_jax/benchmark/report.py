@@ -110,6 +110,21 @@ def op_table(records: Sequence[Mapping[str, Any]]) -> str:
     return _table(rows)
 
 
+def share_table(records: Sequence[Mapping[str, Any]]) -> str:
+    """Returns one line a number of processes that share each batch."""
+    rows = [
+        {
+            "processes": str(r["processes"]),
+            "images/s each": ", ".join(f"{value:.0f}" for value in r["each"]),
+            "images/s together": _spread(r["images_per_second"], ".0f"),
+            "of one process": f"{r['ratio']:.2f} x",
+            "images a CPU second": _spread(r["images_per_cpu_second"], ".0f"),
+        }
+        for r in records
+    ]
+    return _table(rows)
+
+
 def environment() -> dict[str, Any]:
     """Returns what a reader needs to judge the numbers: version, machine, load, time."""
     return {

@@ -5,6 +5,7 @@ A machine's speed drifts. Contenders that run A B A B ... meet the same drift, s
 neighbouring rounds is steadier than the ratio of two medians taken minutes apart.
 """
 
+import concurrent.futures
 import contextlib
 import statistics
 from collections.abc import Callable, Sequence
@@ -99,14 +100,40 @@ def _measure_group(
                 if count >= warmup:
                     result.append(measured)
             progress(f"round {count + 1 - warmup} of {rounds}" if count >= warmup else "warming up")
-        return [
-            Timing(
-                name=worker.launch.name,
-                steps=steps,
-                seconds=[r["seconds"] / steps for r in result],
-                cpu_seconds=[r["cpu_seconds"] / steps for r in result],
-                first_step_seconds=worker.first_step_seconds,
-                facts=worker.facts(),
-            )
-            for worker, result in zip(workers, results, strict=True)
+        return [_timing(w, result, steps) for w, result in zip(workers, results, strict=True)]
+
+
+def measure_at_once(
+    launches: Sequence[Launch], rounds: int, steps: int, warmup: int = 1
+) -> list[Timing]:
+    """Times contenders that work at the same time: every round begins for all of them at once.
+
+    Args:
+        launches: the contenders, each in its own process.
+        rounds: timed rounds of each.
+        steps: steps in a round; only their end is waited for.
+        warmup: rounds that are not counted, after the first step.
+
+    Returns:
+        One timing a contender, in order.
+    """
+    with contextlib.ExitStack() as stack:
+        threads = stack.enter_context(concurrent.futures.ThreadPoolExecutor(len(launches)))
+        workers = [stack.enter_context(worker) for worker in threads.map(Worker, launches)]
+        turns = [
+            list(threads.map(lambda worker: worker.run(steps), workers))
+            for _ in range(warmup + rounds)
         ]
+        results = list(zip(*turns[warmup:], strict=True))
+        return [_timing(w, result, steps) for w, result in zip(workers, results, strict=True)]
+
+
+def _timing(worker: Worker, results: Sequence[dict[str, float]], steps: int) -> Timing:
+    return Timing(
+        name=worker.launch.name,
+        steps=steps,
+        seconds=[r["seconds"] / steps for r in results],
+        cpu_seconds=[r["cpu_seconds"] / steps for r in results],
+        first_step_seconds=worker.first_step_seconds,
+        facts=worker.facts(),
+    )

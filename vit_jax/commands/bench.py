@@ -17,7 +17,8 @@ EXAMPLE = """
   vit-jax bench vit_small_patch16_224 --batch-size=8
   vit-jax bench vit_small_patch16_224 --against=timm,big_vision --peer-path=DIR
   vit-jax bench vit_small_patch16_224 --startup --rounds=3
-  vit-jax bench --input=folder:PATH --against=pil --json=FILE"""
+  vit-jax bench --input=folder:PATH --against=pil --json=FILE
+  vit-jax bench --input=tfds:imagenet2012 --data-dir=DIR --processes=2"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +58,14 @@ def _add_input_arguments(group: Any) -> None:
     add = group.add_argument
     add("--ops", metavar="OPS", help="default: decode|inception_crop(224)|flip|normalise(imagenet)")
     add("--split", default="train", help="part of the data (default train)")
+    add("--data-dir", metavar="DIR", help="where data sets are, as --config.data.data_dir")
+    add(
+        "--processes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="time 1, 2, ... N processes that share each batch, as the hosts of a pod do",
+    )
     add("--threads", type=int, default=0, metavar="N", help="0 (default): one a CPU core")
 
 
@@ -78,7 +87,9 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.startup and (args.input or args.against):
         raise UserError("--startup times vit_jax's models alone: leave out --input and --against")
-    for name in ("rounds", "steps", "batch_size", "image_size", "threads"):
+    if args.processes and (not args.input or args.against):
+        raise UserError("--processes=N goes with --input=SOURCE, and without --against")
+    for name in ("rounds", "steps", "batch_size", "image_size", "threads", "processes"):
         value = getattr(args, name)
         if value < (name == "rounds"):
             raise UserError(f"--{name.replace('_', '-')}={value} must be at least 1")
@@ -145,7 +156,12 @@ def _run_input(args: argparse.Namespace) -> tuple[str, dict]:
         ops=args.ops or inputs.DEFAULT_OPS,
         batch_size=args.batch_size or 64,
         threads=args.threads,
+        data_dir=args.data_dir or "",
     )
+    if args.processes:
+        shared = inputs.share(job, args.processes, args.rounds, args.steps or 4, _progress)
+        print(report.share_table(shared))
+        return "shared input", dataclasses.asdict(job) | {"shared": shared}
     records = inputs.benchmark(job, _names(args.against), args.rounds, args.steps or 4, _progress)
     print(report.input_table(records["loaders"]))
     print()

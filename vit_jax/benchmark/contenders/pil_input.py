@@ -52,7 +52,7 @@ class Contender:
 
     def __init__(self, job: SimpleNamespace):
         self._job = job
-        self._source = create_source(job.source, job.split)
+        self._source = create_source(job.source, job.split, job.data_dir or None)
         self._random = np.random.default_rng(0)
 
     def run(self, steps: int) -> None:

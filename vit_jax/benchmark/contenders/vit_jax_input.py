@@ -5,6 +5,8 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from vit_jax.data import ops as ops_lib
 from vit_jax.data.pipeline import TrainPipeline
 from vit_jax.data.sources import create_source
@@ -68,11 +70,14 @@ class Contender:
     """
 
     def __init__(self, job: SimpleNamespace):
-        source = create_source(job.source, job.split)
+        source = create_source(job.source, job.split, job.data_dir or None)
         whole = job.stage == "whole"
         ops = ops_lib.parse(job.ops) if whole else LeadingOps(job.stage, source.encoded)
         make = TrainPipeline if job.order == "random" else SequentialPipeline
-        pipeline = make(source=source, ops=ops, batch_size=job.batch_size, threads=job.threads)
+        rows = np.array_split(np.arange(job.batch_size), job.processes)[job.process]
+        pipeline = make(
+            source=source, ops=ops, batch_size=job.batch_size, threads=job.threads, rows=rows
+        )
         self._batches = pipeline.batches()
 
     def run(self, steps: int) -> float:

@@ -20,6 +20,7 @@ from etils import epath
 from flax import traverse_util
 from jax.experimental import multihost_utils
 
+from vit_jax import paths
 from vit_jax.errors import UserError
 from vit_jax.parallel import distributed, peers
 from vit_jax.parallel.sharding import named_leaves, path_name
@@ -84,7 +85,7 @@ class Checkpointer:
             )
         if best_mode not in ("max", "min"):
             raise UserError(f"checkpoint.best_mode={best_mode!r} must be 'max' or 'min'")
-        self.directory = epath.Path(directory).absolute()
+        self.directory = paths.absolute(directory)
         self._keep_last, self._keep_best = keep_last, keep_best
         self._ranked_by = {"metric": best_metric, "mode": best_mode}
         self._orbax = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
@@ -259,7 +260,7 @@ def load(path: str | epath.Path, ema: bool = True) -> Checkpoint:
     Raises:
         UserError: if there is no usable checkpoint.
     """
-    step_path = _find(epath.Path(path).absolute())
+    step_path = _find(paths.absolute(path))
     record = json.loads((step_path / METADATA).read_text())
     stored = {name.split("/")[0] for name in record["arrays"]}
     top = "ema_params" if ema and "ema_params" in stored else "params"

@@ -24,11 +24,6 @@ REMOTE_THREADS = 64  # that wait for one file each where every file takes tens o
 COUNTED_RECORDS = 10_000  # at most, to count the classes: reading so many takes a second or two
 
 
-def is_remote(path: str | os.PathLike) -> bool:
-    """Returns whether a path is in a bucket, "gs://..." and the like, and not of a file system."""
-    return "://" in os.fspath(path)
-
-
 class Source(abc.ABC):
     """A random-access sequence of records `{"image", "label", "name"}`.
 

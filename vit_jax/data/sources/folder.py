@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epath
 
-from vit_jax.data.sources.base import REMOTE_THREADS, SOURCES, Source, is_remote
+from vit_jax.data.sources.base import REMOTE_THREADS, SOURCES, Source
 from vit_jax.data.tensorflow import import_tensorflow
 from vit_jax.errors import UserError
+from vit_jax.paths import is_remote
 from vit_jax.registry import near_misses
 
 if TYPE_CHECKING:

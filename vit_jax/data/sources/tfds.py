@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vit_jax.data.sources.base import SOURCES, Source, is_remote
+from vit_jax.data.sources.base import SOURCES, Source
 from vit_jax.data.tensorflow import import_tensorflow, quiet
 from vit_jax.errors import UserError
+from vit_jax.paths import is_remote
 from vit_jax.registry import near_misses
 
 if TYPE_CHECKING:

@@ -1,0 +1,22 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""Where files lie: on a disk, or as objects in a bucket (`gs://...`), which etils.epath opens."""
+
+import os
+
+from etils import epath
+
+Path = str | os.PathLike
+
+
+def is_remote(path: Path) -> bool:
+    """Returns whether a path is in a bucket, "gs://..." and the like, and not of a file system."""
+    return "://" in os.fspath(path)
+
+
+def absolute(path: Path) -> epath.Path:
+    """Returns a path that stays the same when the current folder changes; buckets are as they are.
+
+    (`epath.Path.absolute` takes "gs://..." for a path below the current folder.)
+    """
+    path = epath.Path(path)
+    return path if is_remote(path) else path.absolute()

@@ -21,7 +21,7 @@ from vit_jax.config import default_config  # noqa: E402
 from vit_jax.data import ops  # noqa: E402
 from vit_jax.models import model_info  # noqa: E402
 from vit_jax.parallel import sharding  # noqa: E402
-from vit_jax.parallel.mesh import create_mesh  # noqa: E402
+from vit_jax.parallel.mesh import configured_mesh  # noqa: E402
 from vit_jax.planning import memory  # noqa: E402
 from vit_jax.training import program as program_lib  # noqa: E402
 from vit_jax.training.compilation import use_cache  # noqa: E402

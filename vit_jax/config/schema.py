@@ -98,6 +98,7 @@ FIELDS: dict[str, Field] = {
     "mesh.fsdp": Field(1, "devices that share the batch and the parameters"),
     "mesh.sequence": Field(1, "devices that share the tokens of each image"),
     "mesh.tensor": Field(1, "devices that share each layer's computation"),
+    "mesh.spread_optimiser": Field(False, "split the optimiser's state over mesh.data as well"),
     "mesh.slices": Field(0, "slices of a pod joined by a slower network; 0: as the devices say"),
     "memory": Field("check", "what does not fit: 'check' refuses it, 'auto' makes it fit, 'off'"),
     "memory_gib": Field(0.0, "GiB of each device that a run may take; 0: what the device reports"),

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 
 from vit_jax.layers.linear import Linear
+from vit_jax.parallel.sharding import keep_rows
 
 
 class Classifier(nn.Module):
@@ -36,7 +37,7 @@ class Classifier(nn.Module):
         """
         key = self.make_rng("dropout") if train and self.spec.stochastic else None
         x, found = self.pooled(images, key, features=features, attention_maps=attention_maps)
-        x, read = self.classify(x)
+        x, read = self.classify(keep_rows(x, tokens=False))
         found |= read if features else {}
         return (x, found) if features or attention_maps else x
 

@@ -2,7 +2,7 @@
 """Where arrays live on a mesh: one short table for the state, one rule for batches.
 
 Models are free of sharding words. Parameters find their place by their path and shape; whatever
-the optimiser or the average keeps of a parameter goes where the parameter is.
+the optimiser or the average keeps of a parameter goes where the parameter is, or is split further.
 """
 
 import functools
@@ -18,7 +18,7 @@ from tabulate import tabulate
 from vit_jax.errors import UserError
 
 Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
-Axes = tuple[str | None, ...]
+Axes = tuple[str | tuple[str, ...] | None, ...]
 
 BATCH_AXES = ("data", "fsdp")
 
@@ -43,7 +43,9 @@ RULES: Rules = (
 SMALL_ELEMENTS = 2**16
 
 
-def shardings(abstract_tree: Any, mesh: Mesh, rules: Rules = RULES) -> Any:
+def shardings(
+    abstract_tree: Any, mesh: Mesh, rules: Rules = RULES, *, spread_optimiser: bool = False
+) -> Any:
     """Returns the tree of NamedShardings for a tree of parameters or a whole TrainState.
 
     The first rule whose pattern ends a path and whose length fits the shape (after the layer axis
@@ -57,6 +59,9 @@ def shardings(abstract_tree: Any, mesh: Mesh, rules: Rules = RULES) -> Any:
             follow it.
         mesh: axes missing from the mesh count as size 1.
         rules: (pattern, axes) pairs, as `RULES`.
+        spread_optimiser: of a TrainState, split what the optimiser and the average keep of large
+            arrays over `data` as well (ZeRO stage 1, arXiv 1910.02054, section 5.1): along the
+            dimension that is on `fsdp`, else along the largest that is free.
     """
     shapes = {path: leaf.shape for path, leaf in named_leaves(getattr(abstract_tree, "params", {}))}
 
@@ -65,9 +70,36 @@ def shardings(abstract_tree: Any, mesh: Mesh, rules: Rules = RULES) -> Any:
         owner = next((tail for tail in _tails(path) if tail in shapes), None)
         fits = owner is None or shapes[owner] == leaf.shape
         axes = _rule_axes(owner or path, leaf.shape, mesh, rules if fits else ())
-        return NamedSharding(mesh, _spec(_with_fsdp(path, axes, leaf.shape, mesh)))
+        axes = _with_fsdp(path, axes, leaf.shape, mesh)
+        if spread_optimiser and path.startswith(_SPREAD):
+            axes = _with_data(path, axes, leaf.shape, mesh)
+        return NamedSharding(mesh, _spec(axes))
 
     return jax.tree_util.tree_map_with_path(place, abstract_tree)
+
+
+_SPREAD = ("opt_state/", "ema_params/")  # what of a TrainState only the optimiser reads and writes
+
+
+def spread(gradients: Any, rules: Rules = RULES) -> Any:
+    """Hints that gradients are wanted where a spread optimiser keeps its state.
+
+    So each device sums up its own part alone. Does nothing without a mesh.
+
+    Args:
+        gradients: a tree like the parameters'.
+        rules: as in `shardings`.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return gradients
+
+    def hint(key_path: Any, leaf: jax.Array) -> jax.Array:
+        path = path_name(key_path)
+        axes = _with_fsdp(path, _rule_axes(path, leaf.shape, mesh, rules), leaf.shape, mesh)
+        return constrain(leaf, *_with_data(path, axes, leaf.shape, mesh))
+
+    return jax.tree_util.tree_map_with_path(hint, gradients)
 
 
 def table(abstract_tree: Any, places: Any) -> str:
@@ -109,7 +141,7 @@ def constrain(x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
 
 
-def keep_rows(x: jax.Array) -> jax.Array:
+def keep_rows(x: jax.Array, tokens: bool = True) -> jax.Array:
     """Hints that activations stay where they are: rows over data and fsdp, tokens over sequence.
 
     Without it the compiler may rather move activations than gather a parameter that fsdp splits,
@@ -117,12 +149,16 @@ def keep_rows(x: jax.Array) -> jax.Array:
     not divide: 197 over 2 devices are 99 and 98. The rows of maps `[B, H, W, D]` are split where
     they divide, and else every device has all of them: windows would straddle devices. Returns `x`
     as it is without a mesh that has the axes of a batch, or if its rows do not divide over them.
+
+    Args:
+        x: its first dimension are rows of a batch.
+        tokens: whether the second are the tokens, or the rows of the maps, of an image.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if not set(BATCH_AXES) <= set(mesh.axis_names) or x.shape[0] % batch_parts(mesh):
         return x
     parts = mesh.shape.get("sequence", 1)
-    split = parts > 1 and (x.ndim == 3 or x.shape[1] % parts == 0)
+    split = tokens and parts > 1 and (x.ndim == 3 or x.shape[1] % parts == 0)
     return constrain(x, BATCH_AXES, "sequence" if split else None)
 
 
@@ -192,7 +228,7 @@ def _layer_axes(path: str) -> int:
     return int("blocks" in path.split("/"))
 
 
-def _rule_axes(path: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> Axes:
+def _rule_axes(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: Rules) -> Axes:
     none: Axes = (None,) * len(shape)
     for pattern, axes in rules:
         if re.search(rf"(^|/)({pattern})$", path) and len(axes) + _layer_axes(path) == len(shape):
@@ -201,23 +237,40 @@ def _rule_axes(path: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> A
     return none
 
 
-def _usable(axis: str | None, size: int, mesh: Mesh) -> str | None:
+def _usable(axis: str | None, size: int, mesh: Mesh | AbstractMesh) -> str | None:
     parts = mesh.shape.get(axis, 1)
     return axis if parts > 1 and size % parts == 0 else None
 
 
-def _with_fsdp(path: str, axes: Axes, shape: tuple[int, ...], mesh: Mesh) -> Axes:
+def _with_fsdp(path: str, axes: Axes, shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> Axes:
     if math.prod(shape) <= SMALL_ELEMENTS or "fsdp" in axes:
         return axes
+    return _on_largest_free("fsdp", path, axes, shape, mesh)
+
+
+def _with_data(path: str, axes: Axes, shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> Axes:
+    if math.prod(shape) <= SMALL_ELEMENTS:
+        return axes
+    if "fsdp" in axes:
+        # The same dimension, so that one reduce-scatter over both axes brings a gradient here.
+        i = axes.index("fsdp")
+        if _usable("data", shape[i] // mesh.shape["fsdp"], mesh):
+            return (*axes[:i], ("fsdp", "data"), *axes[i + 1 :])
+    return _on_largest_free("data", path, axes, shape, mesh)
+
+
+def _on_largest_free(
+    axis: str, path: str, axes: Axes, shape: tuple[int, ...], mesh: Mesh | AbstractMesh
+) -> Axes:
     free = [
         i
         for i in range(_layer_axes(path), len(shape))
-        if axes[i] is None and _usable("fsdp", shape[i], mesh)
+        if axes[i] is None and _usable(axis, shape[i], mesh)
     ]
     if not free:
         return axes
     largest = max(free, key=lambda i: shape[i])
-    return (*axes[:largest], "fsdp", *axes[largest + 1 :])
+    return (*axes[:largest], axis, *axes[largest + 1 :])
 
 
 def _spec(axes: Axes) -> PartitionSpec:
@@ -227,4 +280,5 @@ def _spec(axes: Axes) -> PartitionSpec:
 
 
 def _spec_text(spec: PartitionSpec) -> str:
-    return ", ".join("-" if axis is None else str(axis) for axis in spec) or "whole"
+    names = ["-" if a is None else a if isinstance(a, str) else " x ".join(a) for a in spec]
+    return ", ".join(names) or "whole"

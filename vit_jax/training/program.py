@@ -182,10 +182,16 @@ def build(config: ConfigDict, data: Facts, steps: Steps, mesh: Mesh) -> Program:
         mixing=mixing if mixing.enabled else None,
         accumulation_steps=config.train.accumulation_steps,
         ema_decay=config.train.ema_decay,
+        spread_optimiser=config.mesh.spread_optimiser,
     )
     sharding.check_batch_size(mesh, config.train.batch_size, config.train.accumulation_steps)
     abstract_state = state.abstract_state(
-        model, optimiser, image_shape, ema=config.train.ema_decay > 0, mesh=mesh
+        model,
+        optimiser,
+        image_shape,
+        ema=config.train.ema_decay > 0,
+        mesh=mesh,
+        spread_optimiser=config.mesh.spread_optimiser,
     )
     return Program(
         model=model,
@@ -225,6 +231,7 @@ def create_state(
         seed=config.seed,
         mesh=mesh,
         ema=config.train.ema_decay > 0,
+        spread_optimiser=config.mesh.spread_optimiser,
     )
     if not config.model.init_from:
         return fresh, None

@@ -101,6 +101,7 @@ def abstract_state(
     ema: bool = False,
     mesh: jax.sharding.Mesh | None = None,
     rules: sharding.Rules = sharding.RULES,
+    spread_optimiser: bool = False,
 ) -> TrainState:
     """Returns the state as ShapeDtypeStructs, with shardings if there is a mesh."""
     state = jax.eval_shape(_initialiser(model, optimiser, image_shape, 0, ema))
@@ -109,7 +110,7 @@ def abstract_state(
     return jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
         state,
-        sharding.shardings(state, mesh, rules),
+        sharding.shardings(state, mesh, rules, spread_optimiser=spread_optimiser),
     )
 
 
@@ -122,13 +123,16 @@ def create_state(
     mesh: jax.sharding.Mesh,
     ema: bool = False,
     rules: sharding.Rules = sharding.RULES,
+    spread_optimiser: bool = False,
 ) -> TrainState:
     """Returns the state before the first step, every array created where it belongs on the mesh.
 
     The numbers are a function of `seed` alone, not of the mesh; nothing passes through one device.
     """
     init = _initialiser(model, optimiser, image_shape, seed, ema)
-    places = sharding.shardings(jax.eval_shape(init), mesh, rules)
+    places = sharding.shardings(
+        jax.eval_shape(init), mesh, rules, spread_optimiser=spread_optimiser
+    )
     return jax.jit(init, out_shardings=places)()
 
 

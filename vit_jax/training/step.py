@@ -46,6 +46,7 @@ def make_train_step(
     mixing: Any = None,
     accumulation_steps: int = 1,
     ema_decay: float = 0.0,
+    spread_optimiser: bool = False,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Returns `train_step(state, batch) -> (state, metrics)`.
 
@@ -54,7 +55,7 @@ def make_train_step(
     whole batch is mixed. The gradient is the mean over `accumulation_steps` micro-batches, equal to
     that of the whole batch because a loss is a mean over examples. `ema_decay` d keeps
     `ema <- d ema + (1 - d) params` from the initial parameters on, without warm-up or bias
-    correction; 0 keeps none.
+    correction; 0 keeps none. `spread_optimiser` says that the state was placed so.
 
     A step whose loss or gradient is not finite changes no parameter, average, statistic or
     optimiser state: it is counted, and the run goes on with the next examples.
@@ -73,6 +74,7 @@ def make_train_step(
         grads, loss, metrics, model_state = gradient(
             state.params, state.model_state, batch, loss_key
         )
+        grads = sharding.spread(grads) if spread_optimiser else grads
         updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         new = state.replace(

@@ -18,5 +18,4 @@ def absolute(path: Path) -> epath.Path:
 
     (`epath.Path.absolute` takes "gs://..." for a path below the current folder.)
     """
-    path = epath.Path(path)
-    return path if is_remote(path) else path.absolute()
+    return epath.Path(path) if is_remote(path) else epath.Path(path).absolute()

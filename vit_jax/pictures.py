@@ -302,10 +302,10 @@ def _shorten(name: str, length: int = 18) -> str:
 
 
 def _save(figure: Figure, path: str | os.PathLike) -> epath.Path:
-    path = epath.Path(path)
+    target = epath.Path(path)
     FigureCanvasAgg(figure)
     with warnings.catch_warnings():  # a letter that no font here has is drawn as a box
         warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
-        with path.open("wb") as file:
+        with target.open("wb") as file:
             figure.savefig(file, format="png", dpi=120)
-    return path
+    return target

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from etils import epath
 from ml_collections import ConfigDict
 
 from vit_jax.config.loading import check_structure
@@ -35,10 +36,9 @@ def to_json(config: ConfigDict) -> str:
 
 def save(config: ConfigDict, path: str | os.PathLike) -> None:
     """Writes the configuration to a JSON file, at once or not at all."""
-    partial = f"{os.fspath(path)}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(to_json(config) + "\n")
-    os.replace(partial, path)
+    partial = epath.Path(f"{os.fspath(path)}.partial")
+    partial.write_text(to_json(config) + "\n")
+    partial.replace(path)
 
 
 def from_json(text: str) -> ConfigDict:

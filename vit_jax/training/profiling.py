@@ -2,10 +2,10 @@
 """A trace of some steps, for TensorBoard's profiler, XProf or Perfetto."""
 
 import os
-import pathlib
 from typing import Any
 
 import jax
+from etils import epath
 
 from vit_jax.errors import UserError
 
@@ -30,7 +30,7 @@ class Profiler:
         first_step: int,
         total_steps: int,
     ):
-        self.folder = pathlib.Path(workdir) / "profile"
+        self.folder = epath.Path(workdir) / "profile"
         self._start, self._stop = steps or (0, 0)
         self._running = False
         if steps and not first_step <= self._start < self._stop <= total_steps + 1:

@@ -10,13 +10,16 @@ one.
 import json
 import math
 import os
-import pathlib
 import platform
+import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from etils import epath
+
 from vit_jax.errors import UserError
+from vit_jax.paths import is_remote
 
 Line = Mapping[str, Any]
 
@@ -40,7 +43,7 @@ class Sink(Protocol):
 def read_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Returns the lines of a metrics file; one torn by a killed process (the last) is left out."""
     lines = []
-    for text in pathlib.Path(path).read_text().splitlines():
+    for text in epath.Path(path).read_text().splitlines():
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:
@@ -52,45 +55,78 @@ class JsonLines:
     """One JSON object a line in `workdir/metrics.jsonl`; what is not finite becomes null."""
 
     def __init__(self, workdir: str | os.PathLike):
-        self.path = pathlib.Path(workdir) / "metrics.jsonl"
+        self.path = epath.Path(workdir) / "metrics.jsonl"
         self._file: Any = None
 
     def open(self, step: int) -> None:
+        kept = []
         if self.path.exists():
             kept = [line for line in read_lines(self.path) if line["step"] <= step]
-            partial = self.path.with_suffix(".partial")
-            partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
-            partial.replace(self.path)
-        self._file = self.path.open("a", buffering=1)
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        if is_remote(self.path):
+            self._file = _Rewritten(self.path, text)
+            return
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(text)
+        partial.replace(self.path)
+        self._file = open(self.path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
 
     def write(self, line: Line) -> None:
         self._file.write(json.dumps({key: _finite(value) for key, value in line.items()}) + "\n")
 
     def flush(self) -> None:
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if not isinstance(self._file, _Rewritten):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
 
 
+class _Rewritten:
+    """A growing text file where nothing can be appended: written anew, now and then and at the end.
+
+    Args:
+        path: of the file.
+        text: what it starts with.
+    """
+
+    _SECONDS = 30.0  # between two times: what a kill takes, against the time writing takes
+
+    def __init__(self, path: epath.Path, text: str):
+        self._path, self._texts = path, [text]
+        self.flush()
+
+    def write(self, text: str) -> None:
+        self._texts.append(text)
+        if time.monotonic() - self._written > self._SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        self._path.write_text("".join(self._texts))
+        self._written = time.monotonic()
+
+    def close(self) -> None:
+        self.flush()
+
+
 class TensorBoard:
-    """Scalars `split/name` in event files under `workdir/tensorboard`.
+    """Scalars `split/name` in event files under `workdir/tensorboard`, written by TensorFlow.
 
     The records are written as they are (TensorFlow's own writers ask for TensorBoard itself).
     """
 
     def __init__(self, workdir: str | os.PathLike):
-        self._directory = pathlib.Path(workdir) / "tensorboard"
+        self._directory = os.path.join(workdir, "tensorboard")
 
     def open(self, step: int) -> None:
         from vit_jax.data.tensorflow import import_tensorflow
 
         tf = import_tensorflow()
         self._v1 = tf.compat.v1
-        self._directory.mkdir(parents=True, exist_ok=True)
+        tf.io.gfile.makedirs(self._directory)
         name = f"events.out.tfevents.{int(time.time()):010d}.{platform.node()}.{os.getpid()}"
-        self._file = tf.io.TFRecordWriter(str(self._directory / name))
+        self._file = tf.io.TFRecordWriter(os.path.join(self._directory, name))
         self._event(file_version="brain.Event:2")
         # By this record TensorBoard forgets what earlier files say of later steps.
         start = self._v1.SessionLog(status=self._v1.SessionLog.START)
@@ -124,7 +160,7 @@ class WeightsAndBiases:
                 "log.wandb is true but wandb is not installed; run: pip install 'vit-jax[wandb]'"
             ) from error
         self._wandb = wandb
-        self._directory = pathlib.Path(workdir)
+        self._directory = epath.Path(workdir)
         self._config = dict(config)
         self._run: Any = None
 
@@ -138,7 +174,7 @@ class WeightsAndBiases:
             resume="allow",
             project="vit_jax",
             name=self._directory.name,
-            dir=str(self._directory),
+            dir=tempfile.gettempdir() if is_remote(self._directory) else str(self._directory),
             config=self._config,
         )
         self._run.define_metric("*", step_metric="step")

@@ -1,11 +1,11 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
-"""The folder of one run: its configuration, and whether a changed one may go on in it."""
+"""The folder of one run, on disk or gs://: its configuration, and whether another may go on."""
 
 import json
 import os
-import pathlib
 from typing import Any
 
+from etils import epath
 from ml_collections import ConfigDict
 
 from vit_jax import config as config_lib
@@ -48,21 +48,22 @@ def saved_config(path: str | os.PathLike) -> ConfigDict | None:
     Args:
         path: its workdir, the checkpoints in it, or one step of them, which may have been moved.
     """
-    path = pathlib.Path(path)
-    step = path.is_dir() and path.name.isdigit()
-    for folder in (path, path.parent, path.parent.parent):
+    place = epath.Path(path)
+    step = place.is_dir() and place.name.isdigit()
+    for folder in (place, place.parent, place.parent.parent):
         if (folder / CHECKPOINTS).is_dir() and (folder / CONFIG).is_file():
             return config_lib.from_json((folder / CONFIG).read_text())
-        if not step and path.name != CHECKPOINTS:
+        if not step and place.name != CHECKPOINTS:
             return None
-    if step and (path / METADATA).is_file():
-        return config_lib.from_json(json.dumps(json.loads((path / METADATA).read_text())["config"]))
+    if step and (place / METADATA).is_file():
+        saved = json.loads((place / METADATA).read_text())
+        return config_lib.from_json(json.dumps(saved["config"]))
     return None
 
 
 def changes(folder: str | os.PathLike, config: ConfigDict) -> list[tuple[str, Any, Any]]:
     """Returns (field, before, now) of what differs from the run in the folder, if there is one."""
-    path = pathlib.Path(folder) / CONFIG
+    path = epath.Path(folder) / CONFIG
     if not path.exists():
         return []
     return config_lib.diff(config_lib.from_json(path.read_text()), config)
@@ -74,7 +75,7 @@ def check(folder: str | os.PathLike, config: ConfigDict) -> None:
     Raises:
         UserError: names the first such field.
     """
-    if not any((pathlib.Path(folder) / CHECKPOINTS).glob("[0-9]*")):
+    if not any((epath.Path(folder) / CHECKPOINTS).glob("[0-9]*")):
         if config.model.init_from:
             sources.check(config.model.init_from, "model.init_from")
         return
@@ -89,9 +90,9 @@ def check(folder: str | os.PathLike, config: ConfigDict) -> None:
 def create(folder: str | os.PathLike) -> None:
     """Makes the folder of a run; raises UserError if that cannot be."""
     try:
-        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        epath.Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--workdir={folder} cannot be made: {error.strerror}") from None
+        raise UserError(f"--workdir={folder} cannot be made: {error.strerror or error}") from None
 
 
 def show_changes(differences: list[tuple[str, Any, Any]]) -> str:

@@ -91,8 +91,10 @@ def _one_line(error: Exception) -> str:
     """Returns the error's type and text, or what ConfigDict meant by a page of text."""
     inner = error.args[0] if isinstance(error, AttributeError) and error.args else error
     if isinstance(inner, KeyError) and (found := _MISSING_KEY.match(str(inner.args[0]))):
-        names = {name for path in FIELDS for name in path.split(".")}
-        return f"unknown config field {found[1]!r}{near_misses(found[1], sorted(names))}"
+        sections = sorted({path.split(".")[0] for path in FIELDS})
+        names = sorted({name for path in FIELDS for name in path.split(".")})
+        hint = near_misses(found[1], sections) or near_misses(found[1], names)
+        return f"unknown config field {found[1]!r}{hint}"
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     return " ".join(f"{type(error).__name__}: {text}".split())
 

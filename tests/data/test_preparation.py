@@ -4,6 +4,7 @@
 import csv
 import hashlib
 import io
+import os
 import pathlib
 import re
 import shutil
@@ -127,6 +128,15 @@ def test_our_source_reads_it_by_name(place):
         assert source.file_name(i) == name
 
 
+@pytest.mark.parametrize(
+    ("name", "data_set"), [("imagenet2012", "imagenet1k"), ("imagenet21k", "imagenet21k")]
+)
+def test_without_it_our_source_says_how_to_prepare_it(name, data_set, tmp_path):
+    command = f"run `vit-jax prepare {data_set} --from=ARCHIVE --to={tmp_path}`"
+    with pytest.raises(UserError, match=re.escape(command)):
+        create_source(f"tfds:{name}", "train", str(tmp_path))
+
+
 def test_checksums_are_those_of_the_shards_and_damage_is_found(place, tmp_path, capsys):
     copy = tmp_path / "imagenet21k" / "1.0.0"
     shutil.copytree(place, copy)
@@ -240,6 +250,29 @@ def test_damaged_pictures_are_refused(kind):
             treatment(made.damaged(kind, 2))
 
 
+# --- by Beam ---------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:label.. is deprecated:DeprecationWarning")  # protobuf 6
+def test_beam_comes_to_the_same_pictures_in_the_same_order(place, archive, tmp_path):
+    pytest.importorskip("apache_beam", reason="needs the extra `beam`")
+    by_beam = prepare(
+        archive, tmp_path, num_validation=VALIDATION, beam_options="runner=DirectRunner"
+    )
+    expected, found = read(place), read(by_beam)
+    assert found["train"] == expected["train"]
+    assert sorted(found["validation"]) == sorted(expected["validation"])  # in an order of its own
+    for name in ("counts.csv", "corrupt.csv"):
+        assert (by_beam / name).read_bytes() == (place / name).read_bytes()
+    assert not [checked for checked in verify(str(by_beam)) if checked.problem]
+
+
+def test_without_beam_its_option_says_how_to_install_it(archive, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(UserError, match=r"needs Apache Beam: pip install 'vit-jax\[beam\]'"):
+        prepare(archive, tmp_path, beam_options="runner=DirectRunner")
+
+
 # --- stopping and going on -------------------------------------------------------------------
 
 
@@ -286,24 +319,45 @@ def place_of(data_dir):
     return data_dir / "imagenet21k" / "1.0.0"
 
 
-@pytest.mark.parametrize("after", range(5))
-def test_stopped_anywhere_it_goes_on(after, place, archive, tmp_path, monkeypatch):
-    """Every renaming of a file is a step of its own; the run dies before one of them."""
-    real, count = pathlib.Path.rename, 0
+@pytest.mark.parametrize("step", [1, 2, 4, 7, 10, 12])
+def test_stopped_anywhere_it_goes_on(step, place, archive, tmp_path, monkeypatch):
+    """Every renaming is a step: the request, the plan, three shards with their receipts, the names
+    of three shards, the whole. The run dies before one of them."""
+    count = 0
 
-    def rename(path, target):
-        nonlocal count
-        count += 1
-        if count == 2 * after + 1:
-            raise KeyboardInterrupt
-        return real(path, target)
+    def dying(real):
+        def rename(*args, **options):
+            nonlocal count
+            count += 1
+            if count == step:
+                raise KeyboardInterrupt
+            return real(*args, **options)
 
-    monkeypatch.setattr(pathlib.Path, "rename", rename)
+        return rename
+
+    monkeypatch.setattr(os, "rename", dying(os.rename))
+    monkeypatch.setattr(os, "replace", dying(os.replace))
     with pytest.raises(KeyboardInterrupt):
         prepare(archive, tmp_path, num_validation=VALIDATION)
     assert not place_of(tmp_path).exists()
     with pytest.raises(tfds.core.DatasetNotFoundError):
         tfds.builder("imagenet21k", data_dir=tmp_path)
+    assert sums(prepare(archive, tmp_path, num_validation=VALIDATION)) == sums(place)
+
+
+def test_a_shard_that_is_lost_is_written_again(place, archive, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "finish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(archive, tmp_path, num_validation=VALIDATION)
+    work = tmp_path / "imagenet21k" / "preparing-1.0.0"
+    (work / "finishing").unlink()
+    (work / "train-00000.array_record").unlink()
+    with (work / "train-00001.array_record").open("r+b") as file:
+        file.truncate(100)
     assert sums(prepare(archive, tmp_path, num_validation=VALIDATION)) == sums(place)
 
 
@@ -416,6 +470,7 @@ def test_a_damaged_class_tar_loses_what_follows_and_says_so(tmp_path, tars):
         (["imagenet21k", "--from=a", "--to=b", "--resize=3"], "--resize=3 must be 0 (off) or"),
         (["imagenet21k", "--from=a", "--to=b", "--quality=0"], "--quality=0 must be within 1"),
         (["imagenet21k", "--from=a", "--to=b", "--workers=-1"], "--workers=-1 must be at least 0"),
+        (["imagenet21k", "--from=a", "--to=b", "--shards=2", "--beam-options=a=b"], "--shards is"),
         (["--verify=nowhere"], "there is no data set that `vit-jax prepare` made"),
         (["imagenet21k", "--verify=nowhere"], "--verify=DIR stands alone"),
     ],

@@ -85,6 +85,8 @@ def _check(args: argparse.Namespace) -> None:
             f"--to={args.to}: shards are written to a disk or a mounted bucket: prepare into a "
             f"folder and copy it, e.g. gcloud storage cp --recursive FOLDER {args.to}"
         )
+    if args.beam_options and args.shards:
+        raise UserError("--shards is for processes: with --beam-options TFDS chooses how many")
     for name in ("validation", "shards", "workers"):
         if getattr(args, name) < 0:
             raise UserError(f"--{name}={getattr(args, name)} must be at least 0")

@@ -49,7 +49,7 @@ class Receipt:
         target = epath.Path(path)
         draft = target.with_name(f"{target.name}.part{os.getpid()}")
         draft.write_text(json.dumps(dataclasses.asdict(self)))
-        draft.rename(target)
+        draft.replace(target)
 
     @classmethod
     def read(cls, path: os.PathLike) -> "Receipt":
@@ -161,7 +161,7 @@ def write_shard(
     with draft.open("rb+") as file:
         os.fsync(file.fileno())
     receipt.file_bytes, receipt.sha256 = draft.stat().st_size, sha256(draft)
-    draft.rename(target)
+    draft.replace(target)
     receipt.write(receipt_path(plan.folder, split, number))
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
+# What `vit-jax prepare` makes, since nobody may download it: the name in TFDS -> that there.
+OURS = {"imagenet2012": "imagenet1k", "imagenet21k": "imagenet21k"}
+
 
 @SOURCES.register("tfds")
 def create_tfds_source(name: str, split: str, data_dir: str | None = None) -> "TfdsSource":
@@ -68,6 +71,8 @@ def find_builder(name: str, data_dir: str | None = None) -> "tfds.core.DatasetBu
         known = tfds.list_builders(with_community_datasets=False)
         hint = near_misses(name.split("/")[0].split(":")[0], known)
         where = data_dir or "TFDS's data_dir"
+        if name in OURS:
+            hint = f": run `{preparation(name, where)}`"
         raise UserError(
             f"data.source='tfds:{name}': no such data set in TFDS or {where}{hint}"
         ) from None
@@ -77,7 +82,9 @@ def find_builder(name: str, data_dir: str | None = None) -> "tfds.core.DatasetBu
 
 
 def preparation(name: str, root: Any) -> str:
-    """Returns the command that downloads and prepares a data set; the `tfds` program needs Beam."""
+    """Returns the command that prepares a data set; the program `tfds` would need Beam for it."""
+    if name in OURS:
+        return f"vit-jax prepare {OURS[name]} --from=ARCHIVE --to={root}"
     return (
         'python -c "import tensorflow_datasets as tfds; '
         f"tfds.builder('{name}', data_dir='{root}', file_format='array_record')"

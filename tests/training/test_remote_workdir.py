@@ -5,8 +5,6 @@ import json
 import pathlib
 import sys
 
-import jax
-import numpy as np
 import pytest
 import tiny_runs as runs
 from etils import epath
@@ -14,7 +12,9 @@ from etils import epath
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import fake_bucket
 
-from vit_jax.training import goodput, loop, sinks, trained, workdir
+from vit_jax.errors import UserError
+from vit_jax.training import goodput, loop, progress, sinks, trained, workdir
+from vit_jax.training.drawing import Drawing
 
 WORKDIR = "gs://bucket/runs/tiny"
 SHORT = {
@@ -49,10 +49,8 @@ def record(folder):
     return [{k: v for k, v in line.items() if k not in runs.MEASUREMENTS} for line in lines]
 
 
-def test_a_run_in_a_bucket_goes_on_and_is_used_there(bucket, tmp_path, monkeypatch):
+def test_a_run_in_a_bucket_goes_on_and_is_used_there(bucket, monkeypatch):
     config = runs.tiny_config(**SHORT)
-    loop.train(config, tmp_path / "local")
-
     take_step = loop._Run.take_step
 
     def take_and_stop(self):
@@ -64,17 +62,27 @@ def test_a_run_in_a_bucket_goes_on_and_is_used_there(bucket, tmp_path, monkeypat
         loop.train(config, WORKDIR)
     monkeypatch.setattr(loop._Run, "take_step", take_step)
     assert [line["step"] for line in record(WORKDIR)] == [1, 2, 3]
-    pictured = runs.tiny_config(**SHORT, log__pictures=True)
-    assert workdir.changes(WORKDIR, pictured) == [("log.pictures", False, True)]
-    loop.train(pictured, WORKDIR)
+    assert trained.load(WORKDIR).step == 3
+    with pytest.raises(UserError, match=f"{WORKDIR} holds a run with seed=0, not 1"):
+        workdir.check(WORKDIR, runs.tiny_config(**SHORT, seed=1))
 
-    assert record(WORKDIR) == record(tmp_path / "local")
+    results = loop.train(config, WORKDIR)
+    lines = record(WORKDIR)
+    splits = {1: "t", 2: "t", 3: "tv", 4: "t", 5: "t", 6: "tvt"}
+    assert [(x["step"], x["split"][0]) for x in lines] == [
+        (n, c) for n in splits for c in splits[n]
+    ]
+    assert lines[-1]["loss"] == results["test"]["loss"]
     assert [(start.first, start.last) for start in goodput.read(WORKDIR)] == [(0, 3), (3, 6)]
-    here, there = trained.load(tmp_path / "local"), trained.load(WORKDIR)
-    jax.tree.map(np.testing.assert_array_equal, here.params, there.params)
+    assert {path.name for path in epath.Path(WORKDIR, "checkpoints").iterdir()} == {
+        "00000004",
+        "00000006",
+    }
+    drawn = Drawing(runs.tiny_config(log__pictures=True), WORKDIR, progress.Progress(active=False))
+    drawn.course()
     names = {name.removeprefix("bucket/runs/tiny/").split("/")[0] for name in bucket.content}
-    drawn = {f"{name}.png" for name in ("curves", "goodput", "predictions", "confusion")}
-    assert drawn | {"config.json", "metrics.jsonl", "goodput.json", "checkpoints"} <= names
+    pictures = {"curves.png", "goodput.png"}
+    assert names == pictures | {"config.json", "metrics.jsonl", "goodput.json", "checkpoints"}
     assert not [name for name in bucket.content if name.endswith((".partial", ".draft"))]
 
 

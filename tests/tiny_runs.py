@@ -28,7 +28,7 @@ def tiny_config(**fields):
 
 def start(workdir, *arguments, devices=1):
     """Starts `vit-jax train` as a user would, in a process of its own with that many devices."""
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)}
     command = [sys.executable, "-m", "vit_jax", "train", f"--config={RECIPE}"]
     return subprocess.Popen(
         [*command, f"--workdir={workdir}", *arguments],

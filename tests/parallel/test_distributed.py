@@ -368,7 +368,7 @@ def test_two_processes_join_by_themselves(how):
             "from vit_jax.parallel.distributed import Flags, initialise; "
             f"print(initialise(Flags({flags.format(port=port, index=index)})))"
         )
-        own = {"JAX_NUM_CPU_DEVICES": "1", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+        own = {"JAX_NUM_CPU_DEVICES": "1", "JAX_PLATFORMS": "cpu"}
         environ = os.environ | variables(port, index) | own
         command = [sys.executable, "-c", code]
         processes.append(subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True))

@@ -26,7 +26,6 @@ def run_two(end):
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
         "JAX_NUM_PROCESSES": "2",
         "JAX_NUM_CPU_DEVICES": "1",
-        "XLA_FLAGS": "",
     }
     processes = [
         subprocess.Popen(

@@ -29,12 +29,13 @@ from vit_jax.errors import UserError
 
 PICTURES, CLASSES, VALIDATION = 24, made.CLASSES[:3], 5
 AS_IT_IS = Treatment()
+WORDS = dict(zip(CLASSES, ("tench", "goldfish"), strict=False))
 
 
 def prepare(source, data_dir, kind="imagenet21k", treatment=AS_IT_IS, **options):
     """Prepares in this process, into two shards and a validation split."""
     request = workspace.Request(
-        DATA_SETS[kind], str(source), pathlib.Path(data_dir), treatment,
+        DATA_SETS[kind], str(source), pathlib.Path(data_dir), treatment, words=WORDS,
         **{"workers": 1, "num_shards": 2, **options},
     )  # fmt: skip
     return run.prepare(request, lambda line: None)
@@ -111,7 +112,7 @@ def test_what_is_left_out_is_listed_with_the_reason_and_classes_are_counted(plac
         assert reason in rejects[name]
     counts = table(place / "counts.csv")
     assert [row["wordnet_id"] for row in counts] == list(CLASSES)
-    assert [row["words"] for row in counts] == ["tench", "goldfish", "great white shark"]
+    assert [row["words"] for row in counts] == ["tench", "goldfish", ""]
     for split, part in read(place).items():
         labels = np.bincount([label for _, label, _ in part], minlength=len(CLASSES))
         assert [int(row[split]) for row in counts] == labels.tolist()

@@ -96,6 +96,7 @@ def _prepare(args: argparse.Namespace) -> int:
     from vit_jax.data.preparation import finish, run, workspace
     from vit_jax.data.preparation.imagenet import DATA_SETS
     from vit_jax.data.preparation.pictures import Treatment
+    from vit_jax.evaluation import imagenet
 
     data_set = DATA_SETS[args.data_set]
     data_dir = pathlib.Path(args.to).expanduser().absolute()
@@ -107,6 +108,7 @@ def _prepare(args: argparse.Namespace) -> int:
             Treatment(args.resize, args.quality),
             num_validation=args.validation,
             num_shards=args.shards,
+            words=dict(zip(imagenet.wordnet_ids(), imagenet.class_names(), strict=True)),
             workers=args.workers,
             beam_options=args.beam_options,
         ),

@@ -7,8 +7,9 @@ import dataclasses
 import json
 import pathlib
 import shutil
+from collections.abc import Mapping
 
-from vit_jax.data.preparation import builder, imagenet, shards
+from vit_jax.data.preparation import builder, shards
 from vit_jax.data.preparation import plan as plans
 from vit_jax.data.preparation.crew import Crew
 from vit_jax.data.preparation.plan import Plan
@@ -66,7 +67,7 @@ def finish(request: Request, crew: Crew) -> None:
         for source, name in zip(found.sources, names[split], strict=True):
             if source.exists():
                 source.rename(result / name)
-    _write_tables(plan, list(receipts.values()), result)
+    _write_tables(plan, list(receipts.values()), request.words, result)
     with (result / CHECKSUMS).open("w") as file:  # as `sha256sum --check` reads it
         for split, found in splits.items():
             for digest, name in zip(found.sha256, names[split], strict=True):
@@ -120,7 +121,9 @@ def _collect_from_beam(
     }
 
 
-def _write_tables(plan: Plan, receipts: list[Receipt], folder: pathlib.Path) -> None:
+def _write_tables(
+    plan: Plan, receipts: list[Receipt], words: Mapping[str, str], folder: pathlib.Path
+) -> None:
     """Writes the pictures of each class, and which pictures were left out and why."""
     counts: dict[str, collections.Counter[int]] = {s: collections.Counter() for s in plan.bounds}
     for (split, _), receipt in zip(plan.shards(), receipts, strict=True):
@@ -128,10 +131,9 @@ def _write_tables(plan: Plan, receipts: list[Receipt], folder: pathlib.Path) -> 
     with (folder / COUNTS).open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["label", "wordnet_id", "words", *counts])
-        words = imagenet.in_words(plan.class_names)
         for label, wordnet_id in enumerate(plan.class_names):
             row = [counter[label] for counter in counts.values()]
-            writer.writerow([label, wordnet_id, words[label], *row])
+            writer.writerow([label, wordnet_id, words.get(wordnet_id, ""), *row])
     rejects = [*plan.rejects, *(reject for receipt in receipts for reject in receipt.rejects)]
     with (folder / CORRUPT).open("w", newline="") as file:
         writer = csv.writer(file)

@@ -11,7 +11,6 @@ from etils import epath
 from vit_jax.data.preparation import archives
 from vit_jax.data.preparation.archives import ArchiveError, ClassTar
 from vit_jax.errors import UserError
-from vit_jax.evaluation import imagenet
 
 TRAIN_TAR, VALIDATION_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 DEVKIT, DEVKIT_FOLDER = "ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_devkit_t12/data"
@@ -27,14 +26,14 @@ class DataSet:
             it, so that everything written for those reads it.
         description: in a sentence.
         archives: the files looked for in a folder, the best first.
-        class_names: all there are, in order; empty for those found in the archive, sorted.
+        labels: the file of TFDS with all classes, in order; "" for those found in the archive.
     """
 
     name: str
     version: str
     description: str
     archives: tuple[str, ...]
-    class_names: tuple[str, ...] = ()
+    labels: str = ""
 
 
 DATA_SETS = {
@@ -43,7 +42,7 @@ DATA_SETS = {
         "5.1.0",
         "ImageNet, ILSVRC 2012: 1,000 classes (arXiv 1409.0575).",
         (TRAIN_TAR,),
-        imagenet.wordnet_ids(),
+        "labels.txt",
     ),
     "imagenet21k": DataSet(
         "imagenet21k",
@@ -99,21 +98,16 @@ def class_names(data_set: DataSet, tars: list[ClassTar]) -> tuple[str, ...]:
         ArchiveError: the archive has a class that the data set has not.
     """
     found = tuple(tar.wordnet_id for tar in tars)
-    if not data_set.class_names:
+    if not data_set.labels:
         return found
-    strange = sorted(set(found) - set(data_set.class_names))
+    known = tuple(_list_of_tfds(data_set.labels))
+    strange = sorted(set(found) - set(known))
     if strange:
         raise ArchiveError(
             f"--from: {strange[0]} and {len(strange) - 1} more are no classes of ImageNet-1k: "
             "for all of ImageNet take `vit-jax prepare imagenet21k`"
         )
-    return data_set.class_names
-
-
-def in_words(wordnet_ids: tuple[str, ...]) -> list[str]:
-    """Returns the classes in words; "" for those that are not among the 1,000."""
-    words = dict(zip(imagenet.wordnet_ids(), imagenet.class_names(), strict=True))
-    return [words.get(wordnet_id, "") for wordnet_id in wordnet_ids]
+    return known
 
 
 def validation_labels(path: str, names: list[str]) -> dict[str, str]:
@@ -130,7 +124,7 @@ def validation_labels(path: str, names: list[str]) -> dict[str, str]:
         ArchiveError: there is no kit, and these are not the 50,000; or the kit is not of them.
     """
     folder = epath.Path(path).parent
-    ids = _kit_labels(folder) or _known_labels()
+    ids = _kit_labels(folder) or _list_of_tfds("validation_labels.txt")
     if len(ids) != len(names):
         raise ArchiveError(
             f"{VALIDATION_TAR} holds {len(names)} pictures and {len(ids)} labels are known: put "
@@ -139,11 +133,11 @@ def validation_labels(path: str, names: list[str]) -> dict[str, str]:
     return dict(zip(sorted(names), ids, strict=True))
 
 
-def _known_labels() -> list[str]:
+def _list_of_tfds(name: str) -> list[str]:
+    """Returns the lines of a file that TFDS carries for its own builder of ImageNet-1k."""
     import tensorflow_datasets as tfds
 
-    path = tfds.core.tfds_path("datasets/imagenet2012/validation_labels.txt")
-    return path.read_text().split()
+    return tfds.core.tfds_path(f"datasets/imagenet2012/{name}").read_text().split()
 
 
 def _kit_labels(folder: epath.Path) -> list[str]:

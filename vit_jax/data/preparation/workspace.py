@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from vit_jax.data.preparation import archives
 from vit_jax.data.preparation.imagenet import Archives, DataSet
@@ -30,6 +30,7 @@ class Request:
         treatment: what is done to every picture.
         num_validation: pictures of a validation split, where there is no archive of one.
         num_shards: of the training split; 0 for as many as TFDS would make.
+        words: WordNet id -> the class in words, where known; for the table of classes.
         workers: processes; 0 for one a core.
         beam_options: of Apache Beam, which then does the work; "" for processes of this machine.
     """
@@ -40,6 +41,7 @@ class Request:
     treatment: Treatment
     num_validation: int = 0
     num_shards: int = 0
+    words: Mapping[str, str] = dataclasses.field(default_factory=dict)
     workers: int = 0
     beam_options: str = ""
 

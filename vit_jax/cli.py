@@ -16,6 +16,7 @@ from vit_jax.registry import near_misses
 # Name -> what it does; each is a module of `vit_jax.commands`.
 COMMANDS = {
     "train": "Train a model by a recipe; the same command again goes on where it stopped.",
+    "plan": "Say what a recipe takes and costs on a machine you do not have.",
     "sweep": "Train a grid of settings and compare them in one table.",
     "evaluate": "Measure a trained model on a part of its data.",
     "vtab": "Measure how a model transfers, by the 19 tasks of VTAB-1k.",

@@ -38,37 +38,55 @@ def train_step_flops(forward: int) -> int:
 
 
 def _count(jaxpr: core.Jaxpr) -> int:
-    return sum(_equation_flops(eqn) for eqn in jaxpr.eqns)
+    return sum(times * product_flops(eqn) for eqn, times in products(jaxpr))
 
 
-def _equation_flops(eqn: core.JaxprEqn) -> int:
-    name, params = eqn.primitive.name, eqn.params
-    if name == "dot_general":
-        return _dot_flops(eqn)
-    if name == "conv_general_dilated":
-        return _convolution_flops(eqn)
-    if name.startswith("dot_product_attention_fwd"):
-        return _fused_attention_flops(eqn)
+def products(jaxpr: core.Jaxpr) -> Iterator[tuple[core.JaxprEqn, int]]:
+    """Yields the matrix products and convolutions of a program, and how often each is run.
+
+    Of the branches of a condition the one with the most FLOPs counts.
+
+    Raises:
+        NotImplementedError: as `forward_flops`.
+    """
+    for eqn in jaxpr.eqns:
+        name, params = eqn.primitive.name, eqn.params
+        if name in _PRODUCTS:
+            yield eqn, 1
+        elif name == "cond":
+            yield from products(max((b.jaxpr for b in params["branches"]), key=_count))
+        elif name in ("pallas_call", "ragged_dot_general"):
+            raise NotImplementedError(f"cannot count the FLOPs of the primitive {name!r}")
+        else:
+            repeats = _repeats(eqn)
+            for inner in inner_jaxprs(eqn):
+                for product, times in products(inner):
+                    if repeats is None:
+                        raise NotImplementedError(
+                            "cannot count the FLOPs of a while loop, whose length is unknown; use "
+                            "lax.scan or a fori_loop with constant bounds"
+                        )
+                    yield product, times * repeats
+
+
+def _repeats(eqn: core.JaxprEqn) -> int | None:
+    """Returns how often what is inside an equation is run; None if only the run will tell."""
+    name = eqn.primitive.name
     if name == "scan":
-        return params["length"] * _count(params["jaxpr"].jaxpr)
-    if name == "cond":
-        return max(_count(branch.jaxpr) for branch in params["branches"])
+        return eqn.params["length"]
     if name == "shard_map":  # its body is what one device does
-        return params["mesh"].size * _count(params["jaxpr"])
-    inner = sum(_count(jaxpr) for jaxpr in _inner_jaxprs(params))
-    if inner and name == "while":
-        raise NotImplementedError(
-            "cannot count the FLOPs of a while loop, whose length is unknown; use lax.scan or a "
-            "fori_loop with constant bounds"
-        )
-    if name in ("pallas_call", "ragged_dot_general", "dot_product_attention_bwd"):
-        raise NotImplementedError(f"cannot count the FLOPs of the primitive {name!r}")
-    return inner
+        return eqn.params["mesh"].size
+    return None if name == "while" else 1
 
 
-def _inner_jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+def product_flops(eqn: core.JaxprEqn) -> int:
+    """Returns the FLOPs of one of the equations that `products` yields."""
+    return _PRODUCTS[eqn.primitive.name](eqn)
+
+
+def inner_jaxprs(eqn: core.JaxprEqn) -> Iterator[core.Jaxpr]:
     """Yields the programs a call-like equation holds (jit, remat, custom derivatives, ...)."""
-    for value in params.values():
+    for value in eqn.params.values():
         for item in value if isinstance(value, tuple | list) else (value,):
             if isinstance(item, core.ClosedJaxpr):
                 yield item.jaxpr
@@ -76,28 +94,33 @@ def _inner_jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
                 yield item
 
 
-def _shape(var: Any) -> tuple[int, ...]:
+def shape(var: Any) -> tuple[int, ...]:
+    """Returns the shape of a variable of a jaxpr."""
     return tuple(var.aval.shape)
 
 
 def _dot_flops(eqn: core.JaxprEqn) -> int:
     (contracted, _), _ = eqn.params["dimension_numbers"]
-    left, out = _shape(eqn.invars[0]), _shape(eqn.outvars[0])
+    left, out = shape(eqn.invars[0]), shape(eqn.outvars[0])
     return 2 * math.prod(out) * math.prod(left[axis] for axis in contracted)
 
 
 def _fused_attention_flops(eqn: core.JaxprEqn) -> int:
-    """cuDNN's attention: two products [N, K] x [K, S] and [N, S] x [S, K] a head."""
-    query, key = map(_shape, eqn.invars[:2])
+    """cuDNN's attention: two products [N, K] x [K, S] and [N, S] x [S, K] a head.
+
+    Backward there are five: the weights once more, and the gradients of weights, q, k and v.
+    """
+    query, key = map(shape, eqn.invars[:2])
     length = key[1] if eqn.params["layout"] == 0 else key[2]  # BTNH, else BNTH
-    return 4 * math.prod(query) * length
+    count = 5 if "_bwd" in eqn.primitive.name else 2
+    return 2 * count * math.prod(query) * length
 
 
 def _convolution_flops(eqn: core.JaxprEqn) -> int:
     """Counts the products that touch a real input element: not padding, not holes of dilation."""
     p = eqn.params
     numbers = p["dimension_numbers"]
-    left, kernel, out = map(_shape, (*eqn.invars[:2], *eqn.outvars))
+    left, kernel, out = map(shape, (*eqn.invars[:2], *eqn.outvars))
     pairs = 1
     for i, (low, _) in enumerate(p["padding"]):
         size = left[numbers.lhs_spec[2 + i]]
@@ -110,3 +133,13 @@ def _convolution_flops(eqn: core.JaxprEqn) -> int:
     batch = left[numbers.lhs_spec[0]] // p["batch_group_count"]
     features, inputs = (kernel[numbers.rhs_spec[axis]] for axis in (0, 1))
     return 2 * batch * features * inputs * pairs
+
+
+_PRODUCTS: dict[str, Callable[[core.JaxprEqn], int]] = {
+    "dot_general": _dot_flops,
+    "conv_general_dilated": _convolution_flops,
+    "dot_product_attention_fwd": _fused_attention_flops,
+    "dot_product_attention_fwd_wrapper": _fused_attention_flops,
+    "dot_product_attention_bwd": _fused_attention_flops,
+    "dot_product_attention_bwd_wrapper": _fused_attention_flops,
+}

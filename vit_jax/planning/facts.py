@@ -1,0 +1,66 @@
+# Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
+"""How many examples and classes a recipe trains on, without its data where they are well known."""
+
+import re
+
+from ml_collections import ConfigDict
+
+from vit_jax.data import ops
+from vit_jax.errors import UserError
+from vit_jax.evaluation import classification
+from vit_jax.training.program import Facts
+
+# Data set -> classes, examples of each part. ImageNet-21k is the release of arXiv 2106.10270.
+KNOWN = {
+    "imagenet2012": (1000, {"train": 1_281_167, "validation": 50_000}),
+    "imagenet21k": (21_843, {"train": 14_197_122}),
+    "cifar10": (10, {"train": 50_000, "test": 10_000}),
+    "cifar100": (100, {"train": 50_000, "test": 10_000}),
+}
+
+
+def training_facts(config: ConfigDict, examples: int = 0, classes: int = 0) -> Facts:
+    """Returns the facts of a configuration's training split.
+
+    Args:
+        config: names the source and its part.
+        examples: in the training split; 0: as is well known, else the data are opened.
+        classes: of the source; 0: the same.
+
+    Raises:
+        UserError: neither given nor known, and the data are not here.
+    """
+    known = _known(config.data.source, config.data.train_split)
+    if known is None and not (examples and classes):
+        known = _opened(config)
+    found_classes, found_examples = known or (0, 0)
+    names = tuple(map(str, range(classes or found_classes)))
+    return Facts(names, examples or found_examples, ops.parse(config.data.eval_ops))
+
+
+def _known(source: str, split: str) -> tuple[int, int] | None:
+    name = re.split(r"[:/]", source.removeprefix("tfds:").removeprefix("folder:"))[0]
+    match = re.fullmatch(r"(\w+)(?:\[(\d*)(%?):(\d*)(%?)\])?", split)
+    if name not in KNOWN or match is None or match[1] not in KNOWN[name][1]:
+        return None
+    classes, parts = KNOWN[name]
+    size = parts[match[1]]
+
+    def position(text: str, percent: str, default: int) -> int:
+        if not text:
+            return default
+        return round(int(text) * size / 100) if percent else min(int(text), size)
+
+    return classes, position(match[4] or "", match[5] or "", size) - position(
+        match[2] or "", match[3] or "", 0
+    )
+
+
+def _opened(config: ConfigDict) -> tuple[int, int]:
+    try:
+        source = classification.open_split(config, "train")
+    except UserError as error:
+        raise UserError(f"{error}; or tell how many: --examples=N --classes=N") from None
+    if source is None:
+        raise UserError("data.train_split is empty; tell how many: --examples=N --classes=N")
+    return len(source.class_names), len(source)

@@ -125,6 +125,25 @@ def share_table(records: Sequence[Mapping[str, Any]]) -> str:
     return _table(rows)
 
 
+def checkpoint_table(records: Sequence[Mapping[str, Any]]) -> str:
+    """Returns, a model, what a save costs the loop; seconds, "median (min to max)"."""
+    rows = [
+        {
+            "model": r["job"]["model"],
+            "state GiB": _number(r["bytes"], ".2f", 2**-30),
+            "step s": _spread(r["step_seconds"], ".2f"),
+            "stall s": _spread(r["stall_seconds"], ".2f"),
+            "written after s": _spread(r["write_seconds"], ".1f"),
+            "slower steps s": _spread(r["slowing_seconds"], ".1f"),
+            f"stall, every {r['every']} steps": _spread(r["stall_share"], ".3%"),
+            "with slower steps": _spread(r["cost_share"], ".2%"),
+            "stall below 2 %": f"every {r['shortest_every']} steps or more",
+        }
+        for r in records
+    ]
+    return _table(rows)
+
+
 def environment() -> dict[str, Any]:
     """Returns what a reader needs to judge the numbers: version, machine, load, time."""
     return {

@@ -4,7 +4,7 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vit_jax.errors import UserError
@@ -17,6 +17,7 @@ EXAMPLE = """
   vit-jax bench vit_small_patch16_224 --batch-size=8
   vit-jax bench vit_small_patch16_224 --against=timm,big_vision --peer-path=DIR
   vit-jax bench vit_small_patch16_224 --startup --rounds=3
+  vit-jax bench vit_base_patch16_224 --checkpoint=DIR --every=1000
   vit-jax bench --input=folder:PATH --against=pil --json=FILE
   vit-jax bench --input=tfds:imagenet2012 --data-dir=DIR --processes=2"""
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("models", nargs="*", metavar="MODEL", help="names that `vit-jax models` lists")
     add("--input", metavar="SOURCE", help="time the input pipeline on folder:PATH or tfds:NAME")
     add("--startup", action="store_true", help="time the first step from process start")
+    add("--checkpoint", metavar="DIR", help="time saving the train state to DIR, a disk or gs://")
     add("--batch-size", type=int, default=0, metavar="N", help="default 8, with --input 64")
     add("--rounds", type=int, default=10, metavar="N", help="timed rounds (default 10)")
     add("--steps", type=int, default=0, metavar="N", help="steps a round: default 1, input 4")
@@ -51,6 +53,7 @@ def _add_model_arguments(group: Any) -> None:
     add("--scan", action="store_true", help="scan over the blocks")
     add("--peer-python", default=sys.executable, metavar="PATH", help="Python with torch and timm")
     add("--peer-path", metavar="DIR", help="a checkout of big_vision")
+    add("--every", type=int, default=1000, metavar="N", help="steps between saves (default 1000)")
     add("--in-turn", action="store_true", help="one contender after the other, not alternating")
 
 
@@ -72,12 +75,19 @@ def _add_input_arguments(group: Any) -> None:
 def run(args: argparse.Namespace, _: Sequence[str]) -> None:
     """Runs the benchmark the arguments mean, prints its tables and writes its JSON."""
     _check(args)
-    benchmark = _run_input if args.input else _run_startup if args.startup else _run_models
-    kind, records = benchmark(args)
+    kind, records = _benchmark(args)(args)
     if args.json:
         from vit_jax.benchmark import report
 
         report.write_json(args.json, sys.argv[1:], kind, records)
+
+
+def _benchmark(args: argparse.Namespace) -> Callable[[argparse.Namespace], tuple[str, Any]]:
+    if args.input:
+        return _run_input
+    if args.checkpoint:
+        return _run_checkpoint
+    return _run_startup if args.startup else _run_models
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -87,11 +97,15 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.startup and (args.input or args.against):
         raise UserError("--startup times vit_jax's models alone: leave out --input and --against")
+    if args.checkpoint and (args.input or args.against or args.startup or args.mode != "train"):
+        raise UserError(
+            "--checkpoint=DIR times saves of vit_jax's train state: give it just models"
+        )
     if args.processes and (not args.input or args.against):
         raise UserError("--processes=N goes with --input=SOURCE, and without --against")
-    for name in ("rounds", "steps", "batch_size", "image_size", "threads", "processes"):
+    for name in ("rounds", "every", "steps", "batch_size", "image_size", "threads", "processes"):
         value = getattr(args, name)
-        if value < (name == "rounds"):
+        if value < (name in ("rounds", "every")):
             raise UserError(f"--{name.replace('_', '-')}={value} must be at least 1")
 
 
@@ -145,6 +159,21 @@ def _run_startup(args: argparse.Namespace) -> tuple[str, list[dict]]:
     records = [startup.benchmark(job, args.rounds, _progress) for job in _jobs(args)]
     print(report.startup_table(records))
     return "startup", records
+
+
+def _run_checkpoint(args: argparse.Namespace) -> tuple[str, list[dict]]:
+    from vit_jax.benchmark import checkpoint, report
+    from vit_jax.paths import absolute
+    from vit_jax.weights.files import check_new
+
+    records = []
+    for job in _jobs(args):
+        folder = absolute(args.checkpoint) / job.model
+        check_new(folder)
+        effort = args.rounds, args.steps or 3, args.every
+        records.append(checkpoint.benchmark(job, folder, *effort, _progress))
+    print(report.checkpoint_table(records))
+    return "checkpoint", records
 
 
 def _run_input(args: argparse.Namespace) -> tuple[str, dict]:

@@ -39,6 +39,11 @@ class Program:
         self.compile_seconds = time.perf_counter() - start
         self._state, self._batch = state, batch
 
+    @property
+    def state(self) -> Any:
+        """What the next step starts from."""
+        return self._state
+
     def run(self, steps: int) -> None:
         """Runs `steps` steps back to back and waits for the last."""
         for _ in range(steps):

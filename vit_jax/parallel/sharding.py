@@ -133,15 +133,20 @@ def path_name(key_path: Any) -> str:
     return jax.tree_util.keystr(key_path, simple=True, separator="/")
 
 
-def constrain(x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
-    """Hints the compiler at the sharding of an activation; returns `x` as it is without a mesh."""
+def constrain(x: jax.Array, *axes: Any) -> jax.Array:
+    """Hints the compiler at the sharding of an activation; returns `x` as it is without a mesh.
+
+    Args:
+        x: the activation.
+        *axes: what a PartitionSpec is made of.
+    """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return x
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
 
 
-def keep_rows(x: jax.Array, tokens: bool = True) -> jax.Array:
+def keep_rows(x: jax.Array, *, tokens: bool = True, hidden: bool = False) -> jax.Array:
     """Hints that activations stay where they are: rows over data and fsdp, tokens over sequence.
 
     Without it the compiler may rather move activations than gather a parameter that fsdp splits,
@@ -153,13 +158,18 @@ def keep_rows(x: jax.Array, tokens: bool = True) -> jax.Array:
     Args:
         x: its first dimension are rows of a batch.
         tokens: whether the second are the tokens, or the rows of the maps, of an image.
+        hidden: whether the last are hidden units, which tensor may split.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if not set(BATCH_AXES) <= set(mesh.axis_names) or x.shape[0] % batch_parts(mesh):
         return x
     parts = mesh.shape.get("sequence", 1)
-    split = tokens and parts > 1 and (x.ndim == 3 or x.shape[1] % parts == 0)
-    return constrain(x, BATCH_AXES, "sequence" if split else None)
+    axes: list[Any] = [BATCH_AXES, *[None] * (x.ndim - 1)]
+    if tokens and parts > 1 and (x.shape[1] % parts == 0 or (x.shape[1] > parts and x.ndim == 3)):
+        axes[1] = "sequence"
+    if hidden:
+        axes[-1] = PartitionSpec.UNCONSTRAINED
+    return constrain(x, *axes)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -30,9 +31,9 @@ def _join(counter: Any, parent: int | None) -> None:
     """Begins the life of a worker, which ends with its parent's, however that ends."""
     global _done
     _done = counter
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # damaged pictures are listed elsewhere
     if parent is None:
         return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -53,6 +54,8 @@ class Crew:
         affinity = getattr(os, "sched_getaffinity", None)
         cores = len(affinity(0)) if affinity else os.cpu_count() or 1
         self.size = workers or cores
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # damage is listed elsewhere; jax sets 1
+        self._others = set(multiprocessing.active_children())
         # Spawned, since TensorFlow does not survive a fork.
         context = multiprocessing.get_context("spawn")
         self._counter = context.Value("q", 0)
@@ -67,9 +70,13 @@ class Crew:
     def __enter__(self) -> "Crew":
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if self._pool is None:
+            return
+        if kind is not None:  # nobody waits for what is half done
+            for process in set(multiprocessing.active_children()) - self._others:
+                process.terminate()
+        self._pool.shutdown(cancel_futures=True)
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         """Yields `function(item)` in order; both must be known to a new process."""

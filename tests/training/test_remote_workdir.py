@@ -13,8 +13,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import fake_bucket
 
 from vit_jax.errors import UserError
-from vit_jax.training import goodput, loop, progress, sinks, trained, workdir
+from vit_jax.training import goodput, loop, progress, report, sinks, start, trained, workdir
 from vit_jax.training.drawing import Drawing
+from vit_jax.weights import sources
 
 WORKDIR = "gs://bucket/runs/tiny"
 SHORT = {
@@ -78,12 +79,24 @@ def test_a_run_in_a_bucket_goes_on_and_is_used_there(bucket, monkeypatch):
         "00000004",
         "00000006",
     }
+    assert start.open_source(WORKDIR).trained.step == 6  # as model.init_from does
+    said = report.commands(epath.Path(WORKDIR), {})
+    assert f"export {WORKDIR} --format=stablehlo --to=tiny.stablehlo" in said
     drawn = Drawing(runs.tiny_config(log__pictures=True), WORKDIR, progress.Progress(active=False))
     drawn.course()
     names = {name.removeprefix("bucket/runs/tiny/").split("/")[0] for name in bucket.content}
     pictures = {"curves.png", "goodput.png"}
     assert names == pictures | {"config.json", "metrics.jsonl", "goodput.json", "checkpoints"}
     assert not [name for name in bucket.content if name.endswith((".partial", ".draft"))]
+
+
+def test_other_peoples_weights_are_copied_first(bucket):
+    epath.Path("gs://bucket/there/model.safetensors").write_bytes(b"")
+    sources.check("gs://bucket/there/model.safetensors", "model.init_from")
+    with pytest.raises(UserError, match=r"model.safetensors.*copy .* to a disk first"):
+        start.open_source("gs://bucket/there/model.safetensors")
+    with pytest.raises(UserError, match=r"init_from='gs://bucket/gone' does not exist"):
+        sources.check("gs://bucket/gone", "model.init_from")
 
 
 def test_lines_reach_the_bucket_now_and_then(bucket, monkeypatch):

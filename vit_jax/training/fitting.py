@@ -12,13 +12,13 @@ import functools
 import json
 import math
 import os
-import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -238,7 +238,7 @@ class Fitter:
 
     def __init__(self, asked: ConfigDict, folder: str | os.PathLike, say: Say):
         self._asked, self._say = asked, say
-        self._path = pathlib.Path(folder) / CHOICE
+        self._path = epath.Path(folder) / CHOICE
 
     def recall(self) -> ConfigDict:
         """Returns the configuration, with what this run chose at an earlier start."""

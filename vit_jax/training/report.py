@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from vit_jax.data.pipeline import EvalPipeline, TrainPipeline
 from vit_jax.data.sources import Source
+from vit_jax.paths import is_remote
 
 LISTED_CLASSES = 20  # up to so many have a line each
 NAMED = 5  # classes or files that a line names at most
@@ -80,14 +81,15 @@ def unreadable(pipelines: Mapping[str, TrainPipeline | EvalPipeline]) -> str:
 def commands(folder: str | os.PathLike, evaluated: dict[str, EvalPipeline]) -> str:
     """Returns the commands that use what the run in a folder has trained."""
     folder = os.fspath(folder)
+    name = folder.rpartition("/")[2] if is_remote(folder) else folder  # of files written here
     split, image = next(reversed(evaluated), "train"), "IMAGE..."
-    if evaluated and os.path.isfile(name := evaluated[split].source.name(0)):
-        image = name
+    if evaluated and os.path.isfile(first := evaluated[split].source.name(0)):
+        image = first
     lines = {
         "evaluate": ["evaluate", f"--workdir={folder}", f"--split={split}"],
         "predict": ["predict", f"--checkpoint={folder}", image],
-        "export": ["export", folder, "--format=stablehlo", f"--to={folder}.stablehlo"],
-        "convert": ["convert", folder, f"--to={folder}.safetensors"],
+        "export": ["export", folder, "--format=stablehlo", f"--to={name}.stablehlo"],
+        "convert": ["convert", folder, f"--to={name}.safetensors"],
     }
     return "\n".join(
         f"{verb + ':':<10}vit-jax {' '.join(map(_quote, words))}" for verb, words in lines.items()

@@ -2,10 +2,10 @@
 """What a run starts from: a checkpoint of ours or anyone's weights."""
 
 import os
-import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from etils import epath
 from ml_collections import ConfigDict
 
 from vit_jax.training import trained
@@ -61,7 +61,7 @@ def open_source(source: str | os.PathLike, say: Say = lambda line: None) -> Sour
     return sources.read(path, say)
 
 
-def _is_checkpoint(path: pathlib.Path) -> bool:
+def _is_checkpoint(path: epath.Path) -> bool:
     """Whether a path is a workdir of ours, its checkpoints or one step of them."""
     if not path.is_dir():
         return False

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from vit_jax.errors import UserError
+from vit_jax.paths import is_remote
 from vit_jax.weights import files, hub, hugging_face
 
 Say = Callable[[str], Any]
@@ -28,13 +30,13 @@ class Source:
     Attributes:
         tensors: under the names they were found; {} of a checkpoint of ours.
         trained: `vit_jax.training.trained.Trained` of a checkpoint of ours, or None.
-        path: where they lie on this machine.
+        path: where they lie.
         class_names: in the order of the head's outputs; () where they are not known.
     """
 
     tensors: dict[str, np.ndarray]
     trained: Any
-    path: pathlib.Path
+    path: epath.Path
     class_names: tuple[str, ...]
 
 
@@ -52,23 +54,28 @@ def check(source: str, field: str) -> None:
         if importlib.util.find_spec("huggingface_hub") is None:
             raise UserError(f"{field}={source!r} needs huggingface_hub; pip install 'vit-jax[hub]'")
         return
-    path = pathlib.Path(source)
+    path = epath.Path(source)
     if not path.exists():
         raise UserError(f"{field}={source!r} does not exist; write {_KINDS}")
-    if not os.access(path, os.R_OK):
+    if not is_remote(path) and not os.access(path, os.R_OK):
         raise UserError(f"{field}={source!r} cannot be read; allow it with chmod u+r")
     if path.is_file() and not path.name.endswith((*files.READERS, files.INDEX)):
         known = ", ".join((*files.READERS, files.INDEX))
         raise UserError(f"{field}={source!r} is no file of weights; known: {known}")
 
 
-def locate(source: str | os.PathLike) -> pathlib.Path:
-    """Returns where a source lies on this machine, fetched there first if it is a name."""
+def locate(source: str | os.PathLike) -> epath.Path:
+    """Returns where a source lies, fetched to this machine first if it is a name."""
     text = os.fspath(source)
-    return hub.download(text) if hub.is_name(text) else pathlib.Path(text)
+    return epath.Path(hub.download(text) if hub.is_name(text) else text)
 
 
-def read(path: pathlib.Path, say: Say = lambda line: None) -> Source:
-    """Reads a file (.safetensors, .npz, .pth) or a folder of transformers."""
-    names = hugging_face.class_names(path) if path.is_dir() else ()
-    return Source(files.read(path, say), None, path, names)
+def read(path: epath.Path, say: Say = lambda line: None) -> Source:
+    """Reads a file (.safetensors, .npz, .pth) or a folder of transformers, of this machine."""
+    if is_remote(path):
+        raise UserError(
+            f"{path} is no workdir or step of one; copy other people's weights to a disk first"
+        )
+    local = pathlib.Path(path)
+    names = hugging_face.class_names(local) if local.is_dir() else ()
+    return Source(files.read(local, say), None, path, names)

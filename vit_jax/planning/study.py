@@ -189,11 +189,11 @@ class Study:
         held = _held(program.abstract_state, program, config, mesh)
         self._say(f"compiling {describe(config, mesh.shape)}")
         waiting = config.data.prefetch_batches * _batch_bytes(program, config, mesh)
-        found, compiled = _compile(program, mesh, waiting)
+        total, gaps, compiled = _compile(program, mesh, waiting)
         traced = self._trace(config, mesh.shape)
         split = mesh.shape["tensor"] * mesh.shape["sequence"]
-        rest = max(0, found - held.total)
-        kept = min(_split_activations(traced, split), rest)
+        rest = max(0, total - held.total)
+        kept = min(_split_activations(traced, split), rest - gaps)
         by_kind = dataclasses.replace(held, activations=kept, temporaries=rest - kept)
         work = Work(traced.flops / split, 0.0, ())
         if compiled is not None:
@@ -305,16 +305,19 @@ class Study:
         return read_cost(program_lib.compile_step(program, mesh))
 
 
-def _compile(program: program_lib.Program, mesh: Mesh, waiting: int) -> tuple[int, Any]:
-    """Returns the bytes a step takes on a chip, and the compiled step; None if it is too large."""
+def _compile(program: program_lib.Program, mesh: Mesh, waiting: int) -> tuple[int, int, Any]:
+    """Returns the bytes a step takes on a chip, how many of these hold no array (the program, and
+    gaps between arrays), and the compiled step; None if it is too large."""
     try:
         compiled = program_lib.compile_step(program, mesh)
     except jax.errors.JaxRuntimeError as error:
         match = re.search(r"Used ([\d.]+)([KMGT]) of", str(error))
         if "RESOURCE_EXHAUSTED" not in str(error) or match is None:
             raise
-        return round(float(match[1]) * 1024 ** (" KMGT".index(match[2]))), None
-    return memory.usage(compiled, waiting).total, compiled
+        return round(float(match[1]) * 1024 ** (" KMGT".index(match[2]))), 0, None
+    total = memory.usage(compiled, waiting).total
+    arrays = compiled.memory_analysis().peak_memory_in_bytes + waiting
+    return total, max(0, total - arrays) if arrays > waiting else 0, compiled
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shlex
 
+import imagenet_archives
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,8 +40,10 @@ SHALLOW_SWIN = ["--config.model.overrides.depths=(2,)", "--config.model.override
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder like a user's: the recipes, and two folders of pictures."""
+    """A folder like a user's: the recipes, ImageNet's archives, and two folders of pictures."""
     folder = tmp_path_factory.mktemp("readme")
+    (folder / "archives").mkdir()
+    imagenet_archives.write_21k(folder / "archives", imagenet_archives.class_tars(50))
     for name in ("configs", "docs"):
         (folder / name).symlink_to(ROOT / name)
     rng = np.random.default_rng(0)

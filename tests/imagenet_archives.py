@@ -1,7 +1,7 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """Small archives in the layout in which ImageNet is handed out, with damage where it is wanted.
 
-Also a command: python tests/data/imagenet_archives.py --to=DIR --pictures=1000 --size 375 500
+Also a command: python tests/imagenet_archives.py --to=DIR --pictures=1000 --size 375 500
 """
 
 import argparse

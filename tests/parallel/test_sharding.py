@@ -3,6 +3,7 @@
 
 import itertools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from vit_jax import create_model
 from vit_jax.errors import UserError
 from vit_jax.parallel import sharding
 from vit_jax.parallel.mesh import AXES, create_mesh
+from vit_jax.training import adapters
 
 
 def abstract(*shape):
@@ -47,6 +49,25 @@ NAMES = st.sampled_from(
 )
 PREFIXES = st.sampled_from(["", "block_00/", "blocks/", "stage_1/blocks/even/"])
 SHAPES = st.lists(st.integers(1, 12) | st.sampled_from([64, 96, 192, 1000]), max_size=5)
+
+
+def test_tokens_are_split_evenly_or_not_and_maps_only_evenly():
+    mesh = MESHES[2, 1, 4, 1]
+    kept = jax.jit(lambda x, tokens: sharding.keep_rows(x * 2, tokens=tokens), static_argnums=1)
+    with jax.set_mesh(mesh):
+        for shape, split in {
+            (2, 8, 3): True,
+            (2, 4, 3): True,
+            (2, 3, 3): False,
+            (2, 8, 5, 3): True,
+            (2, 7, 8, 3): False,
+        }.items():
+            got = kept(jnp.ones(shape), True)
+            assert got.sharding.spec == (P("data", "sequence") if split else P("data")), shape
+            assert kept(jnp.ones(shape), False).sharding.spec == P("data")
+        # 197 tokens, as inside a step: an output of a program has to divide.
+        text = jax.jit(lambda x: sharding.keep_rows(x * 2).sum()).lower(jnp.ones((2, 197, 3)))
+    assert re.search(r"sdy.sharding_constraint.*197", text.as_text())
 
 
 @given(NAMES, PREFIXES, SHAPES, st.sampled_from(FACTORS))
@@ -113,9 +134,117 @@ def _strip(axes):
     return axes
 
 
+def abstract_model(name, rank=0, **overrides):
+    model = create_model(name, **overrides)
+    params = init_params(model)
+    if rank:
+        patterns = (".*/(qkv|out|fc1|fc2)/kernel",)
+        beside = jax.eval_shape(
+            lambda key: adapters.create(params, key, rank=rank, patterns=patterns),
+            jax.random.key(0),
+        )
+        params |= {"adapters": beside}
+    return params
+
+
+def init_params(model):
+    image = jnp.zeros((1, *model.spec.size, 3))
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), image)["params"])
+
+
+# What no rule splits, because it is small, or because the sum it needs would cost more.
+WHOLE = (
+    r"(patch_embed|stem|merge|norm\d?|ls\d)/|pos_embed|_token|probe|(out|fc2)/bias|q_norm|k_norm"
+)
+ADAPTERS_WHOLE = r"(qkv|fc1)/kernel/a|(out|fc2)/kernel/b"
+
+
+FAMILIES = {
+    "vit": ("vit_small_patch16_224", {}),
+    "map": ("vit_small_patch16_224", {"pool": "map", "scan": True}),
+    "lora": ("vit_small_patch16_224", {"rank": 4}),
+    "lora_scanned": ("vit_small_patch16_224", {"rank": 4, "scan": True}),
+    "hybrid": ("vit_small_r26_s32_224", {}),
+    "deit": ("deit_small_distilled_patch16_224", {}),
+    "swin": ("swin_tiny_patch4_window7_224", {"num_heads": (4, 8, 16, 32), "width": 128}),
+    "mixer": ("mixer_s16_224", {}),
+    "mixer_scanned": ("mixer_s16_224", {"scan": True}),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tensor_splits_all_heads_and_hidden_units_of_every_family(family):
+    name, fields = FAMILIES[family]
+    depth = {"depths": (2, 2, 2, 2)} if family == "swin" else {"depth": 2}
+    params, mesh = abstract_model(name, **fields | depth), MESHES[4, 1, 1, 2]
+    for path, spec in specs(params, mesh).items():
+        adapter = path.startswith("adapters/")
+        whole = re.search(ADAPTERS_WHOLE if adapter else WHOLE, path)
+        assert ("tensor" in spec) != bool(whole), path
+    assert sharding.undivided(params, sharding.shardings(params, mesh)) == []
+
+
+def test_what_does_not_divide_is_said():
+    params = abstract_model("vit_small_patch16_224", depth=2)  # 6 heads
+    places = sharding.shardings(params, MESHES[1, 2, 1, 4])
+    assert sharding.undivided(params, places) == [
+        "mesh.tensor=4 does not divide 6: every device has all of block_00/attn/out/kernel "
+        "and 5 more"
+    ]
+    odd = {"table": abstract(301, 301)}
+    said = sharding.undivided(odd, sharding.shardings(odd, EIGHT))
+    assert said == ["mesh.fsdp=2 does not divide 301: every device has all of table"]
+
+
 class State(struct.PyTreeNode):
     params: dict
     opt_state: tuple
+    ema_params: dict | None = None
+
+
+@pytest.mark.parametrize("factors", [(8, 1, 1, 1), (4, 2, 1, 1), (2, 2, 1, 2)], ids=str)
+@pytest.mark.parametrize("scan", [False, True])
+def test_a_spread_optimiser_is_split_over_data_too(factors, scan):
+    """Bytes by hand: of large arrays each device keeps its part of data, fsdp and tensor."""
+    params = abstract_model("vit_small_patch16_224", depth=2, scan=scan)
+    state = State(params, jax.eval_shape(optax.adamw(1e-3).init, params), params)
+    mesh = MESHES[factors]
+    places = sharding.shardings(state, mesh, spread_optimiser=True)
+    plain = sharding.shardings(state, mesh)
+    assert jax.tree.leaves(places.params) == jax.tree.leaves(plain.params)
+    whole, owners = (dict(sharding.named_leaves(tree)) for tree in (params, plain.params))
+    for part in (places.ema_params, places.opt_state[0].mu, places.opt_state[0].nu):
+        for path, place in sharding.named_leaves(part):
+            leaf = whole[path]
+            large = leaf.size > sharding.SMALL_ELEMENTS
+            here = math.prod(place.shard_shape(leaf.shape))
+            before = math.prod(owners[path].shard_shape(leaf.shape))
+            assert here == (before // factors[0] if large else before), path
+
+
+def test_a_spread_array_is_a_part_of_what_the_device_has():
+    """Of its part over fsdp a device keeps a part over data: nothing moves but over data."""
+    tree = {"mlp": {"fc1": {"kernel": abstract(384, 1536)}}}
+    state = State(tree, ({"trace": tree},))
+    places = sharding.shardings(state, MESHES[4, 2, 1, 1], spread_optimiser=True)
+    param = places.params["mlp"]["fc1"]["kernel"]
+    kept = places.opt_state[0]["trace"]["mlp"]["fc1"]["kernel"]
+    assert (param.spec, kept.spec) == (P(None, "fsdp"), P(None, ("fsdp", "data")))
+    assert "-, fsdp x data" in sharding.table([tree["mlp"]["fc1"]["kernel"]], [kept])
+    shape = (384, 1536)
+    for device, index in kept.devices_indices_map(shape).items():
+        ours, larger = index[1], param.devices_indices_map(shape)[device][1]
+        assert larger.start <= ours.start < ours.stop <= larger.stop
+
+
+def test_gradients_go_where_the_spread_optimiser_is():
+    tree = {"mlp": {"fc1": {"kernel": jnp.ones((384, 1536)), "bias": jnp.ones(1536)}}}
+    assert sharding.spread(tree) is tree
+    mesh = MESHES[4, 2, 1, 1]
+    with jax.set_mesh(mesh):
+        got = jax.jit(lambda tree: sharding.spread(jax.tree.map(lambda x: x + 1, tree)))(tree)
+    assert got["mlp"]["fc1"]["kernel"].sharding.spec == P(None, ("fsdp", "data"))
+    assert got["mlp"]["fc1"]["bias"].sharding.spec == P()
 
 
 @pytest.mark.parametrize(
@@ -229,6 +358,9 @@ def test_rows_are_kept_where_they_divide():
         assert kept(x).sharding.spec == P(("data", "fsdp"))
         assert kept(few).shape == few.shape
         assert kept(one).shape == one.shape
+        hidden = jax.jit(lambda x: sharding.keep_rows(x * 2, hidden=True))
+        split = jax.NamedSharding(EIGHT, P(("data", "fsdp"), "tensor"))
+        assert hidden(jax.device_put(jnp.ones((8, 4)), split)).sharding.spec == split.spec
     other = jax.make_mesh((8,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
     with jax.set_mesh(other):
         assert sharding.keep_rows(x) is x

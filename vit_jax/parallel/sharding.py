@@ -36,6 +36,12 @@ RULES: Rules = (
     (r"relative_position_bias", (None, "tensor")),  # [offsets, H]
     (r"(head|head_dist)/kernel", (None, "tensor")),  # [D, C]
     (r"(head|head_dist)/bias", ("tensor",)),
+    # Low-rank adapters: of A B, what has the heads or hidden units of the kernel it adds to.
+    (r"(qkv|kv)/kernel/b", (None, None, "tensor", None)),  # [3, R, H, K]
+    (r"(q|k|v)/kernel/b", (None, "tensor", None)),  # [R, H, K]
+    (r"out/kernel/a", ("tensor", None, None)),  # [H, K, R]
+    (r"fc1/kernel/b", (None, "tensor")),  # [R, M]
+    (r"fc2/kernel/a", ("tensor", None)),  # [M, R]
 )
 
 # Arrays up to this many elements stay whole on the fsdp axis: gathering them would cost more than
@@ -113,6 +119,31 @@ def table(abstract_tree: Any, places: Any) -> str:
         rows.append((path, "x".join(map(str, leaf.shape)), _spec_text(place.spec), mib))
     rows.append(("total", "", "", total))
     return tabulate(rows, headers=("array", "shape", "spec", "MiB a device"), floatfmt=".2f")
+
+
+def undivided(abstract_params: Any, places: Any, rules: Rules = RULES) -> list[str]:
+    """Returns a line for each size that an axis should split but does not divide.
+
+    Args:
+        abstract_params: arrays or ShapeDtypeStructs.
+        places: their shardings.
+        rules: those that the shardings were made with.
+    """
+    found: dict[tuple[str, int, int], list[str]] = {}
+    leaves = zip(named_leaves(abstract_params), jax.tree.leaves(places), strict=True)
+    for (path, leaf), place in leaves:
+        sizes = place.mesh.shape
+        wanted = zip(_wanted_axes(path, leaf.shape, rules), leaf.shape, strict=True)
+        for axis, size in wanted:
+            if axis and size % sizes.get(axis, 1):
+                found.setdefault((axis, sizes[axis], size), []).append(path)
+        if sizes.get("fsdp", 1) > 1 and leaf.size > SMALL_ELEMENTS and "fsdp" not in place.spec:
+            found.setdefault(("fsdp", sizes["fsdp"], max(leaf.shape)), []).append(path)
+    return [
+        f"mesh.{axis}={parts} does not divide {size}: every device has all of {paths[0]}"
+        + (f" and {len(paths) - 1} more" if paths[1:] else "")
+        for (axis, parts, size), paths in found.items()
+    ]
 
 
 def shard_bytes(tree: Any) -> int:
@@ -239,12 +270,16 @@ def _layer_axes(path: str) -> int:
 
 
 def _rule_axes(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh, rules: Rules) -> Axes:
-    none: Axes = (None,) * len(shape)
+    axes = _wanted_axes(path, shape, rules)
+    return tuple(_usable(a, size, mesh) for a, size in zip(axes, shape, strict=True))
+
+
+def _wanted_axes(path: str, shape: tuple[int, ...], rules: Rules) -> tuple[str | None, ...]:
+    """Returns what the first rule that fits says, whether it divides or not."""
     for pattern, axes in rules:
         if re.search(rf"(^|/)({pattern})$", path) and len(axes) + _layer_axes(path) == len(shape):
-            axes = (None,) * _layer_axes(path) + axes
-            return tuple(_usable(a, size, mesh) for a, size in zip(axes, shape, strict=True))
-    return none
+            return (None,) * _layer_axes(path) + axes
+    return (None,) * len(shape)
 
 
 def _usable(axis: str | None, size: int, mesh: Mesh | AbstractMesh) -> str | None:

@@ -273,6 +273,7 @@ def summary(config: ConfigDict, data: Data, steps: Steps, program: Program) -> s
     return "\n".join(
         [
             *rows,
+            *sharding.undivided(abstract.params, places.params),
             f"whole state: {state_bytes / 2**20:,.1f} MiB a device",
             f"model: {config.model.name}, {params:,} parameters, "
             f"{program.work.flops_per_image / 1e9:.4g} GFLOPs an image (forward and backward)",

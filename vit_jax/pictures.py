@@ -150,7 +150,7 @@ def times(
                 axes.barh(range(len(shown)), widths, 0.7, left, color=colour, label=label)
                 left += widths
         axes.set_yticks(range(len(shown)), [f"start {first + i + 1}" for i in range(len(shown))])
-        axes.set(xlabel=unit, xlim=(0, None))
+        axes.set(xlabel=unit, xlim=(0, 1.03 * max(longest / scale, 1e-9)))
         axes.set_title("\n".join(textwrap.wrap(title, 110)), fontsize=9, loc="left")
         axes.invert_yaxis()
         axes.tick_params(axis="y", length=0)

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import tiny_runs
 
 from vit_jax import exits
 from vit_jax.training import watchdog
@@ -65,6 +66,43 @@ def test_a_workdir_that_is_gone_does_not_hold_it_up(tmp_path):
     assert result.returncode == exits.STALLED
     assert "in another_thread" in result.stderr
     assert f"the stacks are not in {tmp_path}/gone/stacks-3.txt" in result.stderr
+
+
+RUN = """
+import sys, time
+from vit_jax import cli
+from vit_jax.training import loop
+
+take_step = loop._Run.take_step
+
+def hang_at_five(self):
+    if self.step == 5:
+        time.sleep(1000)
+    take_step(self)
+
+loop._Run.take_step = hang_at_five
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_hangs_ends_and_goes_on(tmp_path):
+    arguments = [f"--workdir={tmp_path}", "--config.train.watchdog_seconds=30"]
+    arguments += ["--config.train.duration=8 steps", "--config.schedule.warmup=1 steps"]
+    command = ["train", f"--config={tiny_runs.RECIPE}", *arguments]
+    result = subprocess.run(
+        [sys.executable, "-c", RUN, *command],
+        capture_output=True,
+        text=True,
+        timeout=tiny_runs.DEADLINE_SECONDS,
+        check=False,
+    )
+    assert result.returncode == exits.STALLED, result.stderr
+    assert "nothing was finished for 30 s after step 5" in result.stderr
+    assert "in hang_at_five" in (tmp_path / "stacks-0.txt").read_text()
+    output = tiny_runs.complete(tmp_path, *arguments[1:])
+    assert "goes on after step 4 of 8" in output
+    assert "in 2 starts" in output
 
 
 @pytest.mark.parametrize("seconds", [0, 0.1])

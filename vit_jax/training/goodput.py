@@ -26,7 +26,7 @@ LOST = ("repeated", "down")
 FIELDS = ("goodput_percent", *(f"wall_{kind}_seconds" for kind in (*KINDS, *LOST)))
 
 _WITH_STEPS = ("data_wait", "step", "evaluation", "checkpoint")  # what is repeated with the steps
-_WRITE_SECONDS = 10.0  # between two times the file is written; what a kill takes from the record
+_WRITE_SECONDS = 10.0  # between two times the file is written, but for checkpoints
 
 Account = dict[str, float]  # seconds of each of KINDS and LOST
 

@@ -295,7 +295,7 @@ class _Run:
     def save(self, owed: bool = False) -> None:
         """Starts saving; `owed` says that this step's evaluation was cut short."""
         self.record.write_lines(0)
-        self.record.flush()
+        self.record.flush(self.step)
         fresh = self._due(self.steps.evaluate_every) and not owed
         metadata = {**self.metadata, "evaluation_owed": owed, "interval": self.record.partial()}
         with self.clock.during("checkpoint"):

@@ -84,7 +84,7 @@ class Record:
     def _check_finite(self, step: int, line: Mapping[str, float]) -> None:
         limit = self.config.train.max_nonfinite_steps
         if line["nonfinite_streak"] >= limit:
-            self.flush()
+            self.flush(step)
             raise DivergedError(
                 f"{line['nonfinite_streak']:.0f} steps in a row up to step {step} had no finite "
                 f"gradient (train.max_nonfinite_steps={limit}); lower optimiser.learning_rate, "
@@ -110,9 +110,11 @@ class Record:
         """Returns what was summed since the last line, for a checkpoint between two lines."""
         return self._meter.partial()
 
-    def flush(self) -> None:
-        """Makes what was written survive the end of the process."""
+    def flush(self, step: int) -> None:
+        """Makes what is known after a step survive the end of the process."""
+        assert self._goodput is not None
         self._writer.flush()
+        self._goodput.reached(step, now=True)
 
     def close(self) -> None:
         """Closes the sinks."""

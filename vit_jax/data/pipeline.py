@@ -182,7 +182,7 @@ class _Pipeline:
         """Names a bad record in the log, once; raises UserError if there are too many."""
         if index in self.bad_records:
             return
-        reason = _reason(error)
+        reason = self._damage(index) or _reason(error)
         self.bad_records[index] = reason
         count, total = len(self.bad_records), len(self.source)
         name = self.source.name(index)
@@ -193,6 +193,14 @@ class _Pipeline:
                 f"data.max_bad_fraction={self.max_bad_fraction}: {count} of {total} images cannot "
                 f"be read, among them {names} ({reason}): mend or remove them, or allow more"
             )
+
+    def _damage(self, index: int) -> str:
+        """Returns what a source says of a record it cannot read, if that is more than its bytes."""
+        try:
+            self.source[index]
+        except OSError as error:
+            return "" if error.errno else str(error)
+        return ""
 
     @functools.cached_property
     def bad_records(self) -> dict[int, str]:

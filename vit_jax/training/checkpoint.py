@@ -11,6 +11,7 @@ import dataclasses
 import json
 import logging
 import math
+import time
 from typing import Any
 
 import jax
@@ -38,6 +39,7 @@ logging.getLogger("absl").addFilter(
 )
 _STATE = "state"
 _NONE, _ALL_DAMAGED = -1, -2
+_WRITES_SECONDS = 2.0  # for the writes of a save that has failed to fail as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +151,7 @@ class Checkpointer:
                     self._retain(record["step"])
             except Exception:
                 if self._primary and not integrity.is_sealed(target):
+                    time.sleep(_WRITES_SECONDS)
                     _remove(target)  # what lies there fills a disk that may be full
                 raise
 

@@ -166,7 +166,7 @@ class TfdsSource(Source):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         example = self._features.deserialize_example_np(
-            self._records[index], decoders=self._decoders
+            self._record(index), decoders=self._decoders
         )
         image = self._image(example)
         if not self.encoded:
@@ -182,7 +182,7 @@ class TfdsSource(Source):
         """Returns the feature "file_name", which ImageNet has; reads the record."""
         if self._file_name is None:
             return self.name(index)
-        return self._file_name.deserialize_example_np(self._records[index])["file_name"].decode()
+        return self._file_name.deserialize_example_np(self._record(index))["file_name"].decode()
 
     def fetch(self, indices: "tf.Tensor") -> "dict[str, tf.Tensor]":
         """Returns serialised examples, string `[n]`."""
@@ -211,10 +211,29 @@ class TfdsSource(Source):
     def _serialised(self, indices: np.ndarray) -> np.ndarray:
         examples = np.empty(len(indices), dtype=object)
         if self._is_remote:  # shards at once, in threads; on a disk that costs more than it saves
-            examples[:] = self._records.__getitems__(indices.tolist())
+            try:
+                examples[:] = self._records.__getitems__(indices.tolist())
+            except RuntimeError:  # of a shard; the records of others are in order
+                examples[:] = [self._record_or_empty(int(i)) for i in indices]
         else:
-            examples[:] = [self._records[int(i)] for i in indices]
+            examples[:] = [self._record_or_empty(int(i)) for i in indices]
         return examples
+
+    def _record(self, index: int) -> bytes:
+        """Returns a serialised example; OSError if its file is damaged, cut short or gone."""
+        try:
+            record = self._records[index]
+        except RuntimeError as error:  # array_record's, whatever is wrong with the file
+            raise OSError(str(error)) from error
+        if not record:
+            raise OSError("the record is empty, its file was cut short")
+        return record
+
+    def _record_or_empty(self, index: int) -> bytes:
+        try:
+            return self._record(index)
+        except OSError:
+            return b""  # which no parser accepts
 
 
 def _require_array_record(builder: "tfds.core.DatasetBuilder") -> None:

@@ -13,7 +13,7 @@ from vit_jax.errors import UserError
 from vit_jax.parallel.collectives import Collective
 from vit_jax.planning import facts, report, topology
 from vit_jax.planning.estimate import Floor, Memory, Work
-from vit_jax.planning.study import Plan
+from vit_jax.planning.plan import Plan
 
 TESTS = pathlib.Path(__file__).parents[1]
 RECIPE = f"--config={TESTS / 'tiny_recipe.py'}"

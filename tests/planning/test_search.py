@@ -9,7 +9,8 @@ import small_plan
 from vit_jax.errors import UserError
 from vit_jax.planning import report, search, topology
 from vit_jax.planning.estimate import Floor, Memory, Work
-from vit_jax.planning.study import Plan, Study
+from vit_jax.planning.plan import Plan
+from vit_jax.planning.study import Study
 
 GIB = 2**30
 MACHINE = topology.parse("v5e:2x4")

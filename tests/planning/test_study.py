@@ -85,9 +85,10 @@ def test_the_trace_agrees_with_the_compiler_on_what_is_said(machine):
 def test_work_is_shared(machine):
     """A chip of four has a quarter of the products, however they are split."""
     whole = planned(topology.parse("v5e:1x1"), small_plan.config(), analytic=True)
+    shared = Study(small_plan.facts(), machine, print)
     for mesh in ({"data": 4}, {"data": 1, "fsdp": 4}, {"data": 2, "tensor": 2}):
         fields = {f"mesh__{axis}": size for axis, size in mesh.items()}
-        plan = planned(machine, small_plan.config(**fields), analytic=True)
+        plan = shared.analytic(small_plan.config(**fields))
         assert plan.work.flops == pytest.approx(whole.work.flops / 4)
         assert bool(plan.work.sent)
         assert not whole.work.sent
@@ -154,3 +155,23 @@ def test_compiles_for_a_tpu():
     assert looped.work.bytes == pytest.approx(unrolled.work.bytes, rel=0.1)
     assert {row.axes for row in unrolled.work.collectives} == {("fsdp",)}
     assert unrolled.floor.best < unrolled.seconds
+
+
+def test_models_are_those_of_the_machine(machine, monkeypatch):
+    """On this CPU attention that is left open is another one than on a TPU."""
+    asked = []
+
+    def choose(call, requested="auto"):
+        asked.append((call.platform, requested))
+        return "xla", ""
+
+    monkeypatch.setattr(study, "choose_implementation", choose)
+    assert (
+        planned(machine, small_plan.config(depth=1), analytic=True).config.model.overrides[
+            "attention"
+        ]
+        == "xla"
+    )
+    assert asked == [("tpu", "auto")]
+    gpu = study._as_run_there(small_plan.config(), topology.parse("h100:8"))
+    assert "attention" not in gpu.model.overrides

@@ -12,7 +12,8 @@ from vit_jax.errors import UserError
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-    from vit_jax.planning.study import Plan, Study
+    from vit_jax.planning.plan import Plan
+    from vit_jax.planning.study import Study
 
 DESCRIPTION = """Say what a recipe takes and costs on a machine you do not have.
 The very training step is compiled for it: for TPUs anywhere (pip install 'vit-jax[tpu]'), for GPUs
@@ -76,12 +77,23 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     facts = facts_lib.training_facts(config, args.examples, args.classes)
     study = Study(facts, machine, _progress)
+    _settle_devices(study, args)
     plans = _search(study, config, batches, args) if args.search else [_single(study, config, args)]
     if args.json:
         from vit_jax.planning import report
 
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump([report.record(plan) for plan in plans], file, indent=2)
+
+
+def _settle_devices(study: "Study", args: argparse.Namespace) -> None:
+    """Finds what is compiled for, or leaves all devices alone."""
+    if args.analytic:
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")
+    else:
+        _ = study.devices  # refused now, if at all
 
 
 def _check(args: argparse.Namespace) -> None:

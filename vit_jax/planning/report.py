@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from vit_jax.parallel import collectives
 from vit_jax.planning.memory import GIB
-from vit_jax.planning.study import Plan, describe
+from vit_jax.planning.plan import Plan, describe
 
 
 def describe_plan(plan: Plan) -> str:

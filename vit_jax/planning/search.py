@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from vit_jax import config as config_lib
 from vit_jax.errors import UserError
 from vit_jax.planning.memory import REMAT_COST
-from vit_jax.planning.study import Plan, Study
+from vit_jax.planning.plan import Plan
+from vit_jax.planning.study import Study
 
 # The trace knows no fusion: where it sees this much more memory than there is, a compiler that does
 # may still find room.

@@ -18,12 +18,15 @@ from ml_collections import ConfigDict
 
 from vit_jax import config as config_lib
 from vit_jax.errors import UserError
+from vit_jax.layers.attention import AttentionCall, choose_implementation
+from vit_jax.models import model_info
 from vit_jax.optim.parameters import layer_ids
 from vit_jax.parallel import collectives, sharding
 from vit_jax.parallel.mesh import AXES, abstract_mesh, create_mesh
 from vit_jax.planning import estimate, memory, topology, trace
 from vit_jax.planning.cost import Cost, read_cost, twins
-from vit_jax.planning.estimate import Floor, Memory, Work
+from vit_jax.planning.estimate import Memory, Work
+from vit_jax.planning.plan import Plan, describe
 from vit_jax.planning.topology import Machine
 from vit_jax.planning.trace import Traced
 from vit_jax.training import program as program_lib
@@ -35,77 +38,6 @@ _WHOLE_SHARE = 0.3
 
 # Images of a trace: so many that what is alive is activations most of all, not gradients.
 _MANY = 4096
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is known of a run before it starts.
-
-    Attributes:
-        machine: where it would run.
-        config: of the run.
-        sizes: of the mesh's axes.
-        compiled: whether memory and work are the compiled program's, or the trace's.
-        memory: bytes a chip.
-        limit: bytes of a chip that a step may take.
-        work: of a step, a chip.
-        floor: seconds of a step at the data sheet's rates.
-        flops_per_image: of the formula, without recomputation.
-        total_steps: of the run.
-    """
-
-    machine: Machine
-    config: ConfigDict
-    sizes: Mapping[str, int]
-    compiled: bool
-    memory: Memory
-    limit: int
-    work: Work
-    floor: Floor
-    flops_per_image: float
-    total_steps: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether a chip has the memory."""
-        return self.memory.total <= self.limit
-
-    @property
-    def seconds(self) -> float:
-        """A step's: by the compiler, or else without any overlap of the resources."""
-        return self.floor.worst if self.work.seconds is None else self.work.seconds
-
-    @property
-    def batch_size(self) -> int:
-        """Examples a step, over all chips."""
-        return self.config.train.batch_size
-
-    @property
-    def rows(self) -> int:
-        """Examples a chip has at a time."""
-        parts = self.sizes["data"] * self.sizes["fsdp"] * self.config.train.accumulation_steps
-        return self.batch_size // parts
-
-    @property
-    def images_per_second(self) -> float:
-        """Of all chips together."""
-        return self.batch_size / self.seconds
-
-    @property
-    def mfu(self) -> float:
-        """The share of the chips' peak that the formula's FLOPs take."""
-        peak = self.machine.chip.peak.flops(self.config.model.dtype)
-        return self.images_per_second * self.flops_per_image / (self.machine.count * (peak or 1.0))
-
-    @property
-    def days(self) -> float:
-        """Of steps alone: without evaluation, checkpoints and waiting for data."""
-        return self.total_steps * self.seconds / 86_400
-
-    @property
-    def chip_hours(self) -> float:
-        """Days as what is paid for."""
-        return self.days * 24 * self.machine.count
 
 
 class Study:
@@ -123,11 +55,13 @@ class Study:
         self._states: dict[str, state_lib.TrainState] = {}
 
     @functools.cached_property
-    def _devices(self) -> list[jax.Device]:
+    def devices(self) -> list[jax.Device]:
+        """What is compiled for; UserError if there is no compiler for the machine here."""
         return topology.devices(self.machine)
 
     def analytic(self, config: ConfigDict) -> Plan:
         """Plans by the traced program; UserError if the batch cannot be split."""
+        config = _as_run_there(config, self.machine)
         mesh = abstract_mesh(config.mesh, self.machine.count)
         if mesh.shape["sequence"] > 1:
             raise UserError(
@@ -183,8 +117,9 @@ class Study:
         Raises:
             UserError: the batch cannot be split, or there is no compiler for the machine here.
         """
+        config = _as_run_there(config, self.machine)
         shape = {axis: config.mesh[axis] for axis in AXES}
-        mesh = create_mesh(shape, self._devices, config.mesh.slices)
+        mesh = create_mesh(shape, self.devices, config.mesh.slices)
         program = self._build(config, mesh)
         held = _held(program.abstract_state, program, config, mesh)
         self._say(f"compiling {describe(config, mesh.shape)}")
@@ -193,7 +128,7 @@ class Study:
         traced = self._trace(config, mesh.shape)
         split = mesh.shape["tensor"] * mesh.shape["sequence"]
         rest = max(0, total - held.total)
-        kept = min(_split_activations(traced, split), rest - gaps)
+        kept = max(0, min(_split_activations(traced, split), rest - gaps))
         by_kind = dataclasses.replace(held, activations=kept, temporaries=rest - kept)
         work = Work(traced.flops / split, 0.0, ())
         if compiled is not None:
@@ -298,16 +233,33 @@ class Study:
     def _twin_cost(self, config: ConfigDict, fields: Mapping[str, Any]) -> Cost:
         twin = config_lib.with_fields(config, fields)
         shape = {axis: twin.mesh[axis] for axis in AXES}
-        mesh = create_mesh(shape, self._devices, twin.mesh.slices)
+        mesh = create_mesh(shape, self.devices, twin.mesh.slices)
         program = self._build(twin, mesh)
         depth = twin.model.overrides.get("depth") or twin.model.overrides.get("depths")
         self._say(f"  compiling its twin with depth {depth}, unrolled, to count its loops right")
         return read_cost(program_lib.compile_step(program, mesh))
 
 
+def _as_run_there(config: ConfigDict, machine: Machine) -> ConfigDict:
+    """Returns a configuration whose model is what it would be on a TPU.
+
+    An implementation of attention that is left open is chosen by the devices JAX finds, and in a
+    process that compiles for a TPU these are CPUs.
+    """
+    overrides = config.model.overrides.to_dict()
+    spec = model_info(config.model.name).spec
+    open_choice = overrides.get("attention", getattr(spec, "attention", "")) == "auto"
+    if not (machine.chip.is_tpu and open_choice):
+        return config
+    call = AttentionCall("tpu", config.model.dtype, query_length=1, key_length=1, head_size=64)
+    chosen, _ = choose_implementation(call)
+    return config_lib.with_fields(config, {"model.overrides": {**overrides, "attention": chosen}})
+
+
 def _compile(program: program_lib.Program, mesh: Mesh, waiting: int) -> tuple[int, int, Any]:
     """Returns the bytes a step takes on a chip, how many of these hold no array (the program, and
     gaps between arrays), and the compiled step; None if it is too large."""
+    compiled: Any
     try:
         compiled = program_lib.compile_step(program, mesh)
     except jax.errors.JaxRuntimeError as error:
@@ -385,15 +337,3 @@ def _split_kernels(program: program_lib.Program, tensor: int) -> list[tuple[tupl
         if "tensor" in axes and path.endswith("kernel"):
             found.append((tuple(leaf.shape[layers:]), axes.index("tensor") - layers))
     return found
-
-
-def describe(config: ConfigDict, sizes: Mapping[str, int]) -> str:
-    """Returns what tells one plan of a recipe from another."""
-    mesh = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1) or "one chip"
-    parts = config.train.accumulation_steps
-    return (
-        f"{mesh}, batch {config.train.batch_size}"
-        + (f" in {parts} parts" if parts > 1 else "")
-        + f", remat {config.model.remat}"
-        + (", scan" if config.model.scan else "")
-    )

@@ -46,7 +46,11 @@ TABLE = (
     Row((LOST_PEER,), COUNTED, "another process of the run was lost"),
     Row((STALLED,), COUNTED, "no step finished for `train.watchdog_seconds`; the stacks were kept"),
     Row((INTERRUPTED,), NO, "interrupted from the keyboard"),
-    Row(KILLED, COUNTED, "killed: the machine or its memory went, SIGTERM came too early"),
+    Row(
+        KILLED,
+        COUNTED,
+        "killed: the machine or its memory went, JAX missed a process, SIGTERM came too early",
+    ),
 )
 
 

@@ -5,9 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := workdirs/demo
+FAULTS ?= 20
+SEED ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo lint test test-slow test-lowest slurm-check clean
+.PHONY: help install demo lint test test-slow test-lowest slurm-check chaos clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -52,6 +54,9 @@ test-lowest:  ## the test suite with the oldest versions that pyproject.toml all
 
 slurm-check: install  ## launch/slurm.sbatch on a SLURM of one node, started for it (Debian, root)
 	tests/launch/slurm_check.sh $(BIN)
+
+chaos: install  ## train on 1, 2 and 4 processes under FAULTS random faults; count what is lost
+	PYTHONPATH=tests $(BIN)/python -m chaos.run --faults $(FAULTS) --seed $(SEED)
 
 clean:  ## remove the environment, the caches and the demo's run
 	rm -rf $(VENV) .venv-lowest .cache workdirs

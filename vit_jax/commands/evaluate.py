@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, _: Sequence[str]) -> None:
     """Evaluates checkpoints on a split."""
     from vit_jax.evaluation import suite, views
     from vit_jax.evaluation.classification import Question
-    from vit_jax.parallel import distributed
+    from vit_jax.parallel import distributed, peers
 
     process = distributed.initialise()
     chosen = suite.parse(args.suite)
@@ -92,7 +92,8 @@ def run(args: argparse.Namespace, _: Sequence[str]) -> None:
         labels=args.labels,
         views=views.parse(args.views),
     )
-    result = suite.evaluate(args.checkpoints, question, chosen, args.weights, args.train_split)
+    with peers.Together():
+        result = suite.evaluate(args.checkpoints, question, chosen, args.weights, args.train_split)
     if process.index == 0:
         print(json.dumps(result, indent=2) if args.json else _table(result, chosen))
 

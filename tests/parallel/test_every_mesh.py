@@ -5,6 +5,7 @@ With UPDATE_GOLDEN=1 in the environment the tables of golden/ are written anew.
 """
 
 import functools
+import importlib.metadata
 import itertools
 import math
 import os
@@ -127,6 +128,10 @@ def said(setting, **shape):
     return collectives.read(made(setting, **shape)[0].as_text(), mesh_of(**shape))
 
 
+@pytest.mark.skipif(
+    not importlib.metadata.version("jaxlib").startswith("0.10."),
+    reason="another XLA may lay out and say things differently; its numbers are compared above",
+)
 @pytest.mark.parametrize(
     "layout", [x if x in QUICK else pytest.param(x, marks=pytest.mark.slow) for x in LAYOUTS]
 )
@@ -139,7 +144,8 @@ def test_devices_say_what_they_said(layout):
 
 
 def test_golden_has_nothing_else():
-    assert {path.stem for path in GOLDEN.glob("*.txt")} == set(LAYOUTS)
+    found = {path.stem for path in GOLDEN.glob("*.txt")}
+    assert {name for name in found if not name.startswith("tpu_")} == set(LAYOUTS)
 
 
 OTHER_FSDP = ("fsdp_unrolled", "mixer_fsdp", "swin_fsdp")

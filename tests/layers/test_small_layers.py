@@ -10,7 +10,7 @@ import pytest
 
 from vit_jax.errors import UserError
 from vit_jax.layers.linear import Linear
-from vit_jax.layers.mlp import ACTIVATIONS, Mlp, activation
+from vit_jax.layers.mlp import ACTIVATIONS, Mlp, activation, gelu
 from vit_jax.layers.norm import LayerNorm, LayerScale
 from vit_jax.layers.patch import PatchEmbed
 from vit_jax.layers.pooling import AttentionPool
@@ -93,6 +93,8 @@ def _gelu(x):
     return 0.5 * x * (1 + math.erf(x / math.sqrt(2)))
 
 
+_gelu_all = np.vectorize(_gelu)
+
 CLOSED_FORMS = {
     "gelu": _gelu,
     "gelu_tanh": lambda x: (
@@ -112,6 +114,23 @@ def test_activations(name):
     assert ACTIVATIONS[name](jnp.asarray(x, jnp.bfloat16)).dtype == jnp.bfloat16
 
 
+def test_gelu_in_bfloat16_rounds_once():
+    x = jnp.linspace(-8, 8, 1001, dtype=jnp.bfloat16)
+    desired = _gelu_all(np.asarray(x, np.float64))
+    np.testing.assert_allclose(gelu(x).astype(jnp.float32), desired, rtol=2**-8, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 2**-8)])
+def test_slope_of_gelu_against_float64_and_what_it_keeps(dtype, tolerance):
+    x = jnp.linspace(-8, 8, 1001, dtype=dtype)
+    wide = np.asarray(x, np.float64)
+    desired = (_gelu_all(wide + 1e-6) - _gelu_all(wide - 1e-6)) / 2e-6
+    backward = jax.vjp(gelu, x)[1]
+    assert [leaf.dtype for leaf in jax.tree.leaves(backward) if leaf.size > 1] == [dtype]
+    slope = backward(jnp.ones_like(x))[0].astype(jnp.float32)
+    np.testing.assert_allclose(slope, desired, rtol=tolerance, atol=1e-6)
+
+
 def test_unknown_activation():
     with pytest.raises(UserError, match="did you mean 'gelu'"):
         activation("gelo")
@@ -121,7 +140,7 @@ def test_mlp():
     x = normal(2, 3, 8)
     mlp = Mlp(16)
     p = random_params(mlp, x)
-    hidden = np.vectorize(_gelu)(x @ p["fc1"]["kernel"] + p["fc1"]["bias"])
+    hidden = _gelu_all(x @ p["fc1"]["kernel"] + p["fc1"]["bias"])
     desired = hidden @ p["fc2"]["kernel"] + p["fc2"]["bias"]
     np.testing.assert_allclose(mlp.apply({"params": p}, x), desired, rtol=1e-4, atol=1e-4)
 
@@ -204,6 +223,6 @@ def test_attention_pool():
     y = np.einsum("bhpm,bmhk,hkd->bpd", desired, v, p["out"]["kernel"])[:, 0] + p["out"]["bias"]
     centred = y - y.mean(-1, keepdims=True)
     z = centred / np.sqrt(y.var(-1, keepdims=True) + 1e-6) * p["norm"]["scale"] + p["norm"]["bias"]
-    hidden = np.vectorize(_gelu)(z @ p["mlp"]["fc1"]["kernel"] + p["mlp"]["fc1"]["bias"])
+    hidden = _gelu_all(z @ p["mlp"]["fc1"]["kernel"] + p["mlp"]["fc1"]["bias"])
     y = y + hidden @ p["mlp"]["fc2"]["kernel"] + p["mlp"]["fc2"]["bias"]
     np.testing.assert_allclose(out, y, rtol=1e-4, atol=1e-3)

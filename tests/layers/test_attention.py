@@ -48,6 +48,7 @@ H100 = {
         ({"mask": True, "query_length": 64, "key_length": 64}, "auto", "cudnn", "constraints hold"),
         ({"dropout": True}, "auto", "explicit", "dropout"),
         ({"return_weights": True}, "cudnn", "explicit", "weights are asked for"),
+        ({"split_tokens": True}, "cudnn", "xla", "all tokens on each device"),
     ],
 )
 def test_choice_of_implementation(changes, requested, chosen, reason):

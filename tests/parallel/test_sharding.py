@@ -65,6 +65,7 @@ def test_tokens_are_split_evenly_or_not_and_maps_only_evenly():
             got = kept(jnp.ones(shape), True)
             assert got.sharding.spec == (P("data", "sequence") if split else P("data")), shape
             assert kept(jnp.ones(shape), False).sharding.spec == P("data")
+        assert sharding.splits_tokens()
         # 197 tokens, as inside a step: an output of a program has to divide.
         text = jax.jit(lambda x: sharding.keep_rows(x * 2).sum()).lower(jnp.ones((2, 197, 3)))
     assert re.search(r"sdy.sharding_constraint.*197", text.as_text())

@@ -13,6 +13,7 @@ from vit_jax.errors import UserError
 from vit_jax.layers.linear import Initializer, Linear, xavier_uniform, zeros
 from vit_jax.layers.norm import LayerNorm
 from vit_jax.layers.regularisation import dropout
+from vit_jax.parallel.sharding import splits_tokens
 from vit_jax.registry import near_misses
 
 IMPLEMENTATIONS = ("auto", "explicit", "xla", "cudnn")
@@ -31,6 +32,7 @@ class AttentionCall:
         capability: CUDA compute capability, (0, 0) elsewhere.
         dropout: whether attention dropout is in force.
         return_weights: whether the caller wants the attention weights.
+        split_tokens: whether devices share the tokens of an image.
     """
 
     platform: str
@@ -43,6 +45,7 @@ class AttentionCall:
     mask: bool = False
     dropout: bool = False
     return_weights: bool = False
+    split_tokens: bool = False
 
 
 def check_implementation(name: str) -> None:
@@ -87,6 +90,7 @@ def _cudnn_obstacle(call: AttentionCall) -> str:
         ),
         "cuDNN's gradient of a bias needs batch 1": call.bias,
         "cuDNN's mask needs even lengths": bool(call.mask and odd),
+        "cuDNN needs all tokens on each device": call.split_tokens,
     }
     return next((text for text, holds in obstacles.items() if holds), "")
 
@@ -141,6 +145,7 @@ def dot_product_attention(
         mask=mask is not None,
         dropout=dropout_rate > 0 and dropout_key is not None,
         return_weights=return_weights,
+        split_tokens=splits_tokens(),
     )
     chosen, _ = choose_implementation(call, implementation)
     if chosen != "explicit":

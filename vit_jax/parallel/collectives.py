@@ -57,17 +57,21 @@ def read(program_text: str, mesh: Mesh | AbstractMesh) -> list[Collective]:
     return list(_Reader(_parse(program_text), mesh).walk())
 
 
-def table(rows: Sequence[Collective]) -> str:
-    """Returns a text table: kind, axes, how often, and MiB that a device sends in one run."""
-    sums: dict[tuple[str, str], list[int]] = {}
+def sums(rows: Sequence[Collective]) -> list[tuple[str, str, int, float]]:
+    """Returns, for each kind along each axes: both, executions, MiB a device sends in one run."""
+    found: dict[tuple[str, str], list[int]] = {}
     for row in rows:
-        entry = sums.setdefault((row.kind, ", ".join(row.axes)), [0, 0])
+        entry = found.setdefault((row.kind, ", ".join(row.axes)), [0, 0])
         entry[0] += row.times
         entry[1] += row.times * row.bytes
-    order = sorted(sums, key=lambda key: (KINDS.index(key[0]), key[1]))
-    lines = [(*key, sums[key][0], sums[key][1] / 2**20) for key in order]
+    order = sorted(found, key=lambda key: (KINDS.index(key[0]), key[1]))
+    return [(*key, found[key][0], found[key][1] / 2**20) for key in order]
+
+
+def table(rows: Sequence[Collective]) -> str:
+    """Returns `sums` as a text table."""
     headers = ("collective", "axes", "times", "MiB a device")
-    return tabulate(lines, headers=headers, floatfmt=".3f")
+    return tabulate(sums(rows), headers=headers, floatfmt=".3f")
 
 
 class _Instruction(NamedTuple):

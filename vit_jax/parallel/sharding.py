@@ -203,6 +203,11 @@ def keep_rows(x: jax.Array, *, tokens: bool = True, hidden: bool = False) -> jax
     return constrain(x, *axes)
 
 
+def splits_tokens() -> bool:
+    """Returns whether the mesh in use, if any, splits the tokens of an image."""
+    return jax.sharding.get_abstract_mesh().shape.get("sequence", 1) > 1
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of a batch: rows over data and fsdp, whole over the other axes."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))

@@ -77,6 +77,13 @@ def test_the_frontier_has_what_nothing_beats():
     ]
 
 
+def test_a_traced_plan_that_computes_again_is_expected_to_be_slower():
+    plain, again = made(4, 10), made(3, 10, model__remat="dots")
+    assert search.frontier([again, plain]) == [plain, again]
+    compiled = [dataclasses.replace(plan, compiled=True) for plan in (plain, again)]
+    assert search.frontier(compiled) == compiled[1:]
+
+
 def test_compiles_the_frontier_alone():
     compiled = []
 

@@ -20,6 +20,10 @@ _HOPE = 1.5
 # Splitting heads and hidden units further than a machine's fastest links reach has never paid.
 _MOST_TENSOR = 8
 
+# The trace sees no elementwise operation. Computing them again is expected to cost this share, as
+# `memory.REMAT_COST` has it; products that are computed again are counted.
+_AGAIN = REMAT_COST["dots"]
+
 # A setting this many times slower than the fastest is of no use, however little memory it takes.
 _SLOWEST = 2.0
 
@@ -80,12 +84,18 @@ def frontier(plans: Sequence[Plan]) -> list[Plan]:
     """
     best: list[Plan] = []
     least = math.inf
-    for plan in sorted(plans, key=lambda p: (-p.images_per_second, p.memory.total)):
-        slow = best and _SLOWEST * plan.images_per_second < best[0].images_per_second
+    for plan in sorted(plans, key=lambda p: (_time(p), p.memory.total)):
+        slow = best and _time(plan) > _SLOWEST * _time(best[0])
         if plan.memory.total < least and not slow:
             best.append(plan)
             least = plan.memory.total
     return best
+
+
+def _time(plan: Plan) -> float:
+    """Returns the expected seconds an image."""
+    again = 1.0 if plan.compiled or plan.config.model.remat == "none" else _AGAIN
+    return again / plan.images_per_second
 
 
 def compile_best(study: Study, plans: Sequence[Plan], most: int) -> list[Plan]:

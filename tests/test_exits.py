@@ -17,7 +17,7 @@ def test_every_status_has_one_row():
     assert {row.again for row in exits.TABLE} == {exits.NO, exits.YES, exits.COUNTED}
     assert exits.never_again() == (exits.DONE, exits.FAILED, exits.USER_ERROR, exits.INTERRUPTED)
     signals = ("SIGABRT", "SIGKILL", "SIGALRM", "SIGTERM")
-    assert exits.KILLED == tuple(128 + getattr(signal, name) for name in signals)
+    assert tuple(128 + getattr(signal, name) for name in signals) == exits.KILLED
 
 
 def test_documents_show_the_table():

@@ -14,12 +14,7 @@ PREEMPTED = 75  # EX_TEMPFAIL: try again later
 LOST_PEER = 76
 STALLED = 77
 INTERRUPTED = 130
-KILLED = (
-    134,
-    137,
-    142,
-    143,
-)  # what a shell makes of SIGABRT, SIGKILL, SIGALRM, SIGTERM
+KILLED = (134, 137, 142, 143)  # of a shell: SIGABRT, SIGKILL, SIGALRM, SIGTERM
 
 NO, YES, COUNTED = "no", "yes", "yes, so many times"
 

@@ -37,7 +37,9 @@ TOPOLOGIES = {  # run -> (processes, devices each) of its starts
     "4 processes": [(4, 1)],
 }
 FAULTS = {"2 processes": 7, "1, 2 or 4 processes": 8, "4 processes": 5}  # of one run
-PHASES = ("compilation", "step", "step", "evaluation", "checkpoint")
+PHASES = ("compilation", "step", "evaluation", "checkpoint")
+DECK = [(kind, phase) for kind in ("SIGTERM", "SIGKILL") for phase in PHASES] * 2
+DECK += [("SIGSTOP", phase) for phase in PHASES]  # 20 cards, drawn until none is left
 TOLERANCE = 5e-3  # of a parameter, where the order of sums differs; Adam's steps are up to 1e-3
 
 
@@ -72,6 +74,7 @@ class Chaos:
     def __init__(self, folder: pathlib.Path, seed: int):
         self._folder = folder
         self._choose = random.Random(seed)
+        self._deck: list[tuple[str, str]] = []
         self._pictures = folder / "pictures"
         pictures.make(self._pictures)
         self._order: list[int] = []  # of the pictures, in an undisturbed run
@@ -115,12 +118,12 @@ class Chaos:
     def _plan(self, wanted: int) -> list[Fault]:
         """Faults in the order of the steps they wait for."""
         choose = self._choose
-        moments = sorted(choose.randrange(0, STEPS - 10) for _ in range(wanted))
-        kinds = choose.choices(["SIGTERM", "SIGKILL", "SIGSTOP"], [45, 45, 10], k=wanted)
-        return [
-            Fault(kind, choose.randrange(4), choose.choice(PHASES), moment, choose.uniform(0, 0.3))
-            for kind, moment in zip(kinds, moments, strict=True)
-        ]
+        faults = []
+        for moment in sorted(choose.randrange(0, STEPS - 10) for _ in range(wanted)):
+            self._deck = self._deck or choose.sample(DECK, len(DECK))
+            kind, phase = self._deck.pop()
+            faults.append(Fault(kind, choose.randrange(4), phase, moment, choose.uniform(0, 0.3)))
+        return faults
 
     def _start(self, folder: pathlib.Path, number: int, processes: int, devices: int) -> Start:
         recipe = f"--config={HERE / 'recipe.py'}:data={self._pictures}"

@@ -1,41 +1,57 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """Faults of disks and readers, as a whole run meets them; `tests/chaos` has those of processes."""
 
-import json
+import contextlib
+import itertools
 import os
 import subprocess
 import sys
 import time
 
+import jax.numpy as jnp
 import pytest
 import tiny_runs as runs
 
+from vit_jax.data import ops
+from vit_jax.data.pipeline import TrainPipeline
+from vit_jax.data.prefetch import prefetch
+from vit_jax.data.sources import create_source
 from vit_jax.data.sources.tfds import TfdsSource
 from vit_jax.errors import UserError
-from vit_jax.training import checkpoint, loop, storage
+from vit_jax.training import checkpoint, goodput, loop, metrics, storage
 
 NOT_WRITABLE = "/sys/kernel"  # not even for root
 
 
-def test_a_slow_reader_shows(tmp_path, monkeypatch):
+def share_waited(batches, steps):
+    """Takes steps of 5 ms as the loop does; returns what a line says of waiting for data."""
+    clock = goodput.Clock()
+    meter = metrics.Meter(metrics.Work(1, 1.0, None), clock)
+    with clock.during("step"):
+        for step in range(steps):
+            with clock.during("data_wait"):
+                next(batches)
+            time.sleep(0.005)
+            meter.push(step, {"loss": jnp.float32(0)})
+            meter.finish(0)
+    return meter.line()["data_wait_percent"]
+
+
+def test_a_slow_reader_shows(monkeypatch):
     read = TfdsSource._serialised
 
     def slowly(self, indices):
-        time.sleep(0.4)
+        time.sleep(0.2)
         return read(self, indices)
 
     monkeypatch.setattr(TfdsSource, "_serialised", slowly)
-    config = runs.tiny_config(
-        train__duration="20 steps",
-        schedule__warmup="2 steps",
-        evaluation__every="20 steps",
-        log__every_steps=10,
-        data__validation_split="",
-        data__test_split="",
-    )
-    loop.train(config, tmp_path)
-    lines = [json.loads(text) for text in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["data_wait_percent"] > 50
+    source = create_source("digits", "train")
+    pipeline = TrainPipeline(source=source, ops=ops.parse("decode|resize(8)"), batch_size=8)
+    with contextlib.closing(prefetch(pipeline.batches(), lambda batch: batch, 2)) as batches:
+        for _ in range(10):  # what is ready before the first step
+            next(batches)
+        assert share_waited(batches, 10) > 80
+    assert share_waited(itertools.repeat({}), 10) < 20
 
 
 @pytest.mark.skipif(not os.path.isdir(NOT_WRITABLE), reason="a folder that only Linux has")

@@ -19,7 +19,8 @@ from vit_jax.registry import near_misses
 IMPLEMENTATIONS = ("auto", "explicit", "xla", "cudnn")
 
 
-# Measured on CPU; on TPU the compiler's estimate, where a ViT-B step is also smaller so.
+# Measured on CPU. On TPU by its compiler's estimate: attention of a ViT-B block (batch 64, v5p)
+# and its gradient, projections included, in 1.26 ms instead of 1.56.
 _EXPLICIT_IS_FASTER = ("cpu", "tpu")
 
 

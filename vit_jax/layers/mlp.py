@@ -21,7 +21,7 @@ from vit_jax.registry import near_misses
 def gelu(x: jax.Array) -> jax.Array:
     """x times the normal distribution function of x (arXiv 1606.08415), computed in float32.
 
-    In bfloat16 the function would be 0 below -2.9, and XLA for TPUs would keep the result beside x
+    In bfloat16 the function would be 0 below -3.1, and XLA for TPUs would keep the result beside x
     for the backward pass. `jax.nn.gelu(x, approximate=False)` takes erfc, which costs 2.6 times as
     much as erf on CPU.
     """

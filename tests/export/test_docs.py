@@ -46,7 +46,10 @@ def run_snippet(heading, folder):
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("heading", RUNTIMES)
+@pytest.mark.parametrize(
+    "heading",
+    ["StableHLO", pytest.param("SavedModel", marks=pytest.mark.slow), "ONNX"],
+)
 def test_the_snippet_names_what_the_checkpoint_sees(heading, small_run, tmp_path, monkeypatch):
     if importlib.util.find_spec(RUNTIMES[heading]) is None:
         pytest.skip(f"{RUNTIMES[heading]} is not installed")

@@ -45,8 +45,8 @@ def assert_close(found, expected, relative=2e-5):
 @pytest.mark.parametrize(
     ("form", "kind"),
     [
-        *(("stablehlo", kind) for kind in ("vit_map", "swin")),
-        pytest.param("stablehlo", "mixer", marks=pytest.mark.slow),
+        ("stablehlo", "swin"),
+        *(pytest.param("stablehlo", kind, marks=pytest.mark.slow) for kind in ("vit_map", "mixer")),
         # A ViT as SavedModel is tested below; the others go through the same StableHLO.
         pytest.param("savedmodel", "mixer", marks=pytest.mark.slow),
         *(pytest.param("onnx", kind, marks=NEEDS_ONNX) for kind in ("vit_map", "swin", "mixer")),
@@ -127,7 +127,9 @@ def test_safetensors_hold_the_parameters_under_timms_names(kind, small_run, tmp_
         np.testing.assert_array_equal(found[name], tensor)
 
 
-@pytest.mark.parametrize("form", ["savedmodel", "safetensors"])
+@pytest.mark.parametrize(
+    "form", [pytest.param("savedmodel", marks=pytest.mark.slow), "safetensors"]
+)
 def test_bfloat16_halves_the_parameters(form, small_run, tmp_path):
     folder, run = small_run()
     request = Request(form, tmp_path / "model.safetensors", dtype="bfloat16")

@@ -95,6 +95,7 @@ def test_two_processes_are_well(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_processes_without_a_common_workdir(tmp_path):
     """Each has a folder of its own under the same name, as without a shared file system."""
     code = (

@@ -78,6 +78,7 @@ def test_what_does_not_fit_is_refused_before_the_data_starts(takes, tmp_path, mo
         assert f"--config.{kind}" in table
 
 
+@pytest.mark.slow  # a quick one: test_many_devices.py
 def test_auto_is_what_the_refusal_says(takes, tmp_path, capsys):
     """The same bits as the run with the chosen settings written; kept, and taken again."""
     config = runs.tiny_config(**FIELDS, memory_gib=takes * 0.9, memory="auto")

@@ -17,6 +17,7 @@ vit-jax scaling run --help
 PARTS = {
     "run": "Train the points of a study and gather their table; again: what is missing.",
     "fit": "Fit a law to a table, with intervals, and try it on the largest points.",
+    "multiplier": "Say how many times the data or the compute a condition is worth.",
     "plot": "Draw the papers' figures from a table: data, compute, heat map, shape.",
 }
 

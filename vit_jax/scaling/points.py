@@ -5,16 +5,18 @@ import dataclasses
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from vit_jax.errors import UserError
 from vit_jax.registry import near_misses
-from vit_jax.scaling.table import Table
+from vit_jax.scaling.table import COLUMNS, Table
 
 # What may differ between two runs of the same thing.
 PER_RUN = ("seed", "run", "state", "seconds", "loss", "accuracy", "error", "few_shot")
+RISING = ("accuracy", "few_shot")  # the more the better
 SHARES = ("accuracy", "error", "few_shot", "few_shot_error")  # in [0, 1], written in per cent
 
 _DERIVED = {"error": "accuracy", "few_shot_error": "few_shot"}
@@ -57,6 +59,26 @@ def texts(table: Table, name: str) -> list[str]:
     """Returns a column `[n]` as people write it: numbers without a needless ".0"."""
     column = table.column(name)
     return [f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in column.tolist()]
+
+
+def worth(values: Any, name: str) -> Any:
+    """Returns a quantity's numbers so that more is better."""
+    return values if name in RISING else -values
+
+
+def axes_of(table: Table) -> list[str]:
+    """Returns the columns of a table that say what was varied, more than one value each."""
+    named = ("family", "model", "examples")
+    columns = [name for name in table.names if name in named or name not in COLUMNS]
+    return [name for name in columns if len(table.distinct(name)) > 1]
+
+
+def follows(table: Table, name: str, other: str) -> bool:
+    """Says whether a column is another name of `other`: each label with one of its and back."""
+    if other not in table.names:
+        return False
+    pairs = set(zip(texts(table, name), texts(table, other), strict=True))
+    return len(pairs) == len(table.distinct(name)) == len(table.distinct(other)) > 1
 
 
 def choose(table: Table, conditions: Sequence[str]) -> Table:

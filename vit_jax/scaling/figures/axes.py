@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from vit_jax.scaling.points import SHARES
-
-RISING = ("accuracy", "few_shot")  # the more the better
+from vit_jax.scaling.points import RISING, SHARES
 
 _TITLES = {
     "examples": "training images",
@@ -43,11 +41,6 @@ def title(name: str) -> str:
 def is_logarithmic(name: str) -> bool:
     """Says whether a quantity is drawn on a logarithmic axis."""
     return name in _LOGARITHMIC or (name in SHARES and name not in RISING)
-
-
-def worth(numbers: Any, name: str) -> Any:
-    """Returns numbers of a quantity so that more is better."""
-    return numbers if name in RISING else -numbers
 
 
 def setup(axis: Any, name: str, values: Sequence[float] | np.ndarray, *, at: bool = False) -> None:

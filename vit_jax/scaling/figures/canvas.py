@@ -15,9 +15,9 @@ from matplotlib.lines import Line2D
 from vit_jax.errors import UserError
 from vit_jax.scaling import points as points_lib
 from vit_jax.scaling import published
-from vit_jax.scaling.figures.axes import RISING, title, worth
-from vit_jax.scaling.points import Points
-from vit_jax.scaling.table import COLUMNS, Table
+from vit_jax.scaling.figures.axes import title
+from vit_jax.scaling.points import RISING, Points
+from vit_jax.scaling.table import Table
 
 # Paul Tol's bright scheme, told apart with any colour vision, and a marker each besides.
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#555555")
@@ -81,21 +81,6 @@ def telling(table: Table, by: str) -> str:
     return by or ("family" if several or "model" not in table.names else "model")
 
 
-def axes_of(table: Table) -> list[str]:
-    """Returns the columns of a table that say what was varied, more than one value each."""
-    named = ("family", "model", "examples")
-    columns = [name for name in table.names if name in named or name not in COLUMNS]
-    return [name for name in columns if len(table.distinct(name)) > 1]
-
-
-def follows(table: Table, name: str, other: str) -> bool:
-    """Says whether a column is another name of `other`: each label with one of its and back."""
-    if other not in table.names:
-        return False
-    pairs = set(zip(labels(table, name), labels(table, other), strict=True))
-    return len(pairs) == len(table.distinct(name)) == len(table.distinct(other)) > 1
-
-
 def labels(table: Table, name: str) -> list[str]:
     """Returns the labels of a column `[n]`, empty ones where the table has not got it."""
     return points_lib.texts(table, name) if name in table.names else [""] * len(table)
@@ -121,7 +106,7 @@ def best_of(points: Points, keys: Sequence[Sequence[Any]], value: str) -> tuple[
     Returns:
         The points and how many conditions the most contested of them was chosen from.
     """
-    worths = worth(points.mean(value), value)
+    worths = points_lib.worth(points.mean(value), value)
     rivals: dict[tuple[Any, ...], list[int]] = {}
     for index, key in enumerate(zip(*keys, strict=True)):
         rivals.setdefault(key, []).append(index)

@@ -49,7 +49,7 @@ def over_compute(table: Table, options: Options) -> Figure:
         x=options.x or "flops",
         by=canvas.telling(table, options.by),
     )
-    if options.law and options.value in axes_lib.RISING:
+    if options.law and options.value in points_lib.RISING:
         raise UserError(f"laws fall and {options.value} rises; draw --value=error with --law")
     figure, panels = canvas.panels(table, options.panels)
     clouds = [
@@ -151,13 +151,13 @@ def _durations(table: Table) -> list[str]:
     """Returns the axes that say how long a model trained: a number of steps, or a number alone."""
     axes = [name for name in table.names if name not in COLUMNS]
     if "steps" in table.names:
-        return [name for name in axes if canvas.follows(table, name, "steps")]
+        return [name for name in axes if points_lib.follows(table, name, "steps")]
     return [name for name in axes if "epoch" in name or "step" in name]
 
 
 def _frontier(axes: Any, cloud: Cloud, options: Options) -> tuple[dict[str, Line2D], str]:
     """Draws the frontier and the law; returns legend entries and why the law is missing, if so."""
-    best = points_lib.frontier(cloud.x, -axes_lib.worth(cloud.y, options.value))
+    best = points_lib.frontier(cloud.x, -points_lib.worth(cloud.y, options.value))
     style: dict[str, Any] = {"color": "black", "linewidth": 0.9, "linestyle": (0, (1, 1.2))}
     axes.plot(cloud.x[best], cloud.y[best], zorder=1.5, **style)
     entries = {"frontier": Line2D([], [], **style)}
@@ -198,7 +198,7 @@ def _name_models(axes: Any, clouds: list[Cloud], looks: dict[str, Look], value: 
         for x, y, *key in zip(cloud.x, cloud.y, cloud.groups, cloud.models, strict=True):
             group, model = key
             before = best.get((group, model))
-            if not before or axes_lib.worth(y, value) > axes_lib.worth(before[1], value):
+            if not before or points_lib.worth(y, value) > points_lib.worth(before[1], value):
                 best[group, model] = (x, y)
     if len({model for _, model in best}) > 1 and len(best) <= _MOST_LABELS:
         names = [

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from vit_jax.errors import UserError
+from vit_jax.scaling import points as points_lib
 from vit_jax.scaling.figures import axes as axes_lib
 from vit_jax.scaling.figures import canvas
 from vit_jax.scaling.figures.canvas import Options
@@ -63,8 +64,8 @@ def _other_axis(table: Table, x: str, panels: str) -> str:
     """Returns the axis that the rows are of: one of augmentation, or the only one left."""
     others = [
         name
-        for name in canvas.axes_of(table)
-        if name not in ("family", "model", x, panels) and not canvas.follows(table, name, x)
+        for name in points_lib.axes_of(table)
+        if name not in ("family", "model", x, panels) and not points_lib.follows(table, name, x)
     ]
     by_name = [name for name in others if name.startswith(("aug", "reg"))]
     chosen = by_name if len(by_name) == 1 else others
@@ -108,7 +109,7 @@ def _draw(axes: Any, cells: np.ndarray, value: str, ends: tuple[float, float]) -
         colour = "white" if known and number < middle else "black"
         shown = text if known else "-"
         axes.text(column, row, shown, ha="center", va="center", color=colour, fontsize=8)
-    worth = axes_lib.worth(cells, value)
+    worth = points_lib.worth(cells, value)
     for column in range(cells.shape[1]):
         if not np.isnan(worth[:, column]).all():
             corner = column - 0.47, int(np.nanargmax(worth[:, column])) - 0.46

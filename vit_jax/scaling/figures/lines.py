@@ -58,8 +58,8 @@ def over_shape(table: Table, options: Options) -> Figure:
     """
     x = options.x or _only_numeric_axis(table)
     known = (x, options.panels, "examples", "model")
-    others = [name for name in canvas.axes_of(table) if name not in known]
-    by = next((name for name in others if not canvas.follows(table, name, x)), "family")
+    others = [name for name in points_lib.axes_of(table) if name not in known]
+    by = next((name for name in others if not points_lib.follows(table, name, x)), "family")
     return _draw(table, _filled(options, "error", x, options.by or by), line="", ring_best=True)
 
 
@@ -68,7 +68,7 @@ def _filled(options: Options, value: str, x: str, by: str) -> Options:
 
 
 def _only_numeric_axis(table: Table) -> str:
-    candidates = [name for name in canvas.axes_of(table) if name not in ("family", "model")]
+    candidates = [name for name in points_lib.axes_of(table) if name not in ("family", "model")]
     numeric = [name for name in candidates if name != "examples" and _is_numeric(table, name)]
     if len(numeric) != 1:
         found = f"it has {', '.join(numeric)}" if numeric else "no axis of the table has numbers"
@@ -177,7 +177,7 @@ def _setup(axes: Any, lines: list[Line], options: Options) -> None:
 
 def _ring(axes: Any, lines: list[Line], looks: dict[str, Look], value: str) -> None:
     for each in lines:
-        best = int(np.argmax(axes_lib.worth(each.points.mean(value), value)))
+        best = int(np.argmax(points_lib.worth(each.points.mean(value), value)))
         at = each.x[best], each.points.mean(value)[best]
         colour = looks[each.group].colour
         axes.plot(*at, "o", markersize=13, markerfacecolor="none", markeredgecolor=colour)

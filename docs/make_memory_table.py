@@ -5,8 +5,6 @@ Command: python docs/make_memory_table.py [MODEL ...]
 """
 
 import os
-import pathlib
-import re
 import sys
 import time
 
@@ -15,6 +13,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
 
 import jax  # noqa: E402
+import pages  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from vit_jax.config import default_config  # noqa: E402
@@ -26,7 +25,6 @@ from vit_jax.planning import memory  # noqa: E402
 from vit_jax.training import program as program_lib  # noqa: E402
 from vit_jax.training.compilation import use_cache  # noqa: E402
 
-PAGE = pathlib.Path(__file__).with_name("memory.md")
 MODELS = ("vit_base_patch16_224", "vit_large_patch16_224", "swin_base_patch4_window7_224")
 BATCH_SIZE, CLASSES = 64, 1000
 
@@ -62,9 +60,7 @@ def main() -> None:
                 rows.append((*row[:3], *(f"{size / memory.GIB:.2f}" for size in row[3:])))
     heads = ("model", "remat", "fsdp", "state", "during a step", "total (GiB a device)")
     table = tabulate(rows, heads, tablefmt="github", disable_numparse=True, stralign="right")
-    text = PAGE.read_text()
-    marked = re.compile(r"(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
-    PAGE.write_text(marked.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text))
+    pages.put("memory.md", "table", table)
     print(table)
 
 

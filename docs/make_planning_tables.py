@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pages
 from tabulate import tabulate
 
-PAGE = pathlib.Path(__file__).with_name("planning.md")
 PLANS = pathlib.Path(os.environ.get("PLANS", "workdirs/plans"))
 GIB = 2**30
 
@@ -194,9 +194,7 @@ def main() -> None:
         heads, rows = TABLES[name]()
         table = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
         table = re.sub(r"(?<= ) +|(?<=---)-+", "", table)  # a row is no wider than what it says
-        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        text = PAGE.read_text()
-        PAGE.write_text(marked.sub(lambda match, t=table: f"{match[1]}{t}\n{match[2]}", text))
+        pages.put("planning.md", name, table)
         print(table)
 
 

@@ -6,38 +6,49 @@ Command: python docs/make_recovery_table.py
 """
 
 import dataclasses
-import pathlib
-import re
 import sys
 
 import numpy as np
+import pages
 from tabulate import tabulate
 
 from vit_jax.errors import UserError
 from vit_jax.scaling.fit import fit
 from vit_jax.scaling.laws import LAWS
 
-PAGE = pathlib.Path(__file__).with_name("scaling.md")
 TRIALS = 200
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A curve, the grid that it is measured on, and the relative noise of a measurement."""
+    """A curve, the grid that it is measured on, and how noisily.
+
+    `noise` is relative, of the smallest point and of the largest, geometric in their scale between.
+    """
 
     law: str
     truth: dict[str, float]
     columns: dict[str, np.ndarray]
     grid: str
-    noise: float
+    noise: tuple[float, float]
+
+    def deviations(self) -> np.ndarray:
+        """Returns the standard deviation of the logarithm of every point."""
+        scale = np.sum([np.log(x) for x in self.columns.values()], axis=0)
+        first, last = np.log(self.noise)
+        return np.exp(np.interp(scale, (scale.min(), scale.max()), (first, last)))
 
 
 def cases() -> list[Case]:
-    """Returns every law on a fine grid with little noise and on a coarse one with more."""
+    """Returns every law on a fine grid with little noise and on a coarse one with more.
+
+    And on the fine one with noise that falls from the smallest point to the largest.
+    """
     error = {"a": 0.6, "b": 0.35, "c": 0.1, "d": 1.0}
     loss = {"E": 1.2, "A": 40.0, "alpha": 0.25, "B": 600.0, "beta": 0.35}
     found = []
-    for points, sizes, noise in ((24, 6, 0.01), (14, 5, 0.02)):
+    grids = ((24, 6, (0.01, 0.01)), (14, 5, (0.02, 0.02)), (24, 6, (0.04, 0.005)))
+    for points, sizes, noise in grids:
         compute = {"compute": np.logspace(-1, 4, points)}
         for law in ("power", "power_floor", "saturating"):
             truth = {name: error[name] for name in LAWS.get(law).parameters}
@@ -55,8 +66,8 @@ def row(case: Case) -> dict[str, str]:
     inside, refused = dict.fromkeys(case.truth, 0), 0
     for _ in range(TRIALS):
         try:
-            noise = case.noise * rng.standard_normal(len(curve))
-            intervals = fit(case.law, case.columns, curve * np.exp(noise)).intervals
+            noise = np.exp(case.deviations() * rng.standard_normal(len(curve)))
+            intervals = fit(case.law, case.columns, curve * noise).intervals
         except UserError:
             refused += 1
             continue
@@ -67,7 +78,7 @@ def row(case: Case) -> dict[str, str]:
     return {
         "law": f"`{case.law}`",
         "points": case.grid,
-        "noise": f"{100 * case.noise:.0f} %",
+        "noise": " to ".join(f"{100 * end:g}" for end in dict.fromkeys(case.noise)) + " %",
         "inside the 95 % interval, %": shares if fitted else "-",
         "refused": str(refused),
     }
@@ -80,9 +91,7 @@ def main() -> None:
         rows.append(row(case))
         print(rows[-1], file=sys.stderr, flush=True)
     table = tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
-    marked = re.compile(r"(<!-- recovery -->\n).*?(<!-- end of recovery -->)", re.DOTALL)
-    page = marked.sub(lambda match: f"{match[1]}{table}\n{match[2]}", PAGE.read_text())
-    PAGE.write_text(page)
+    pages.put("scaling.md", "recovery", table)
     print(table)
 
 

@@ -5,8 +5,6 @@ Command: python docs/make_sharding_table.py
 """
 
 import os
-import pathlib
-import re
 import sys
 from typing import Any
 
@@ -14,6 +12,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 
 import jax
+import pages
 from tabulate import tabulate
 
 from vit_jax.config import default_config
@@ -23,7 +22,6 @@ from vit_jax.parallel.mesh import configured_mesh
 from vit_jax.planning import memory
 from vit_jax.training import program as program_lib
 
-PAGE = pathlib.Path(__file__).with_name("sharding.md")
 MODEL = "vit_base_patch16_224"
 BATCH_SIZE, CLASSES = 256, 1000
 LAYOUTS: tuple[dict[str, Any], ...] = (
@@ -70,9 +68,7 @@ def main() -> None:
                 first = [""] * 3
     heads = ("mesh", "state", "step (GiB)", "collective", "along", "times", "MiB sent")
     table = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
-    marked = re.compile(r"(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
-    page = marked.sub(lambda match: f"{match[1]}{table}\n{match[2]}", PAGE.read_text())
-    PAGE.write_text(page)
+    pages.put("sharding.md", "table", table)
     print(table)
 
 

@@ -171,17 +171,17 @@ def _allocation(table: Table, question: Question, points: Points, fit: Fit) -> A
     low, high = np.log10([np.nanmin(flops), 10 * np.nanmax(flops)])
     decades = np.arange(math.ceil(low), math.floor(high) + 1)
     budgets = 10.0 ** decades[-_MOST_BUDGETS:]
-    draws = {name: draw[:, None] for name, draw in fit.resampled.items()}
+    draws = {name: draw[..., None] for name, draw in fit.resampled.items()}
     best = _optimum(fit.law, fit.parameters, budgets, per_parameter)
     others = _optimum(fit.law, draws, budgets, per_parameter)
     return Allocation(
         per_parameter,
         {
-            name: (at(fit.parameters), *map(float, np.percentile(at(fit.resampled), (2.5, 97.5))))
+            name: (at(fit.parameters), *map(float, fit_lib.interval(at(fit.resampled))))
             for name, at in _EXPONENTS.items()
         },
         budgets,
-        {k: np.stack([best[k], *np.percentile(others[k], (2.5, 97.5), axis=0)], 1) for k in best},
+        {k: np.stack([best[k], *fit_lib.interval(others[k])], 1) for k in best},
     )
 
 

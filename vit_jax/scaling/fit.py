@@ -2,13 +2,16 @@
 """Fitting a law to points: robustly, from many starts, with intervals, or not at all.
 
 Errors are taken as relative: residuals are differences of logarithms, under Huber's loss, as in
-arXiv 2203.15556 (section 3.3). Intervals come from resampling the residuals.
+arXiv 2203.15556 (section 3.3). Intervals come from two bootstraps, the wider end of each counts:
+residuals dealt anew among the points, right where all points are equally noisy, and each point's
+own residual with a random sign (Wu 1986's wild bootstrap), right where they are not.
 """
 
 import dataclasses
 import itertools
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy import special, stats
@@ -33,7 +36,7 @@ class Fit:
         law: its name.
         parameters: name -> value.
         intervals: name -> (low, high), 95 %.
-        resampled: name -> value of every resampling.
+        resampled: name -> value of every resampling, `[2, resamplings]`; see `interval`.
         spread: standard deviation of the relative residuals, robust.
         points: how many were fitted.
     """
@@ -51,11 +54,17 @@ class Fit:
 
     def predict_interval(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         """Returns (low, high) `[points]` of the curve itself, 95 %, without the noise of points."""
-        law, count = LAWS.get(self.law), len(next(iter(self.resampled.values())))
-        draws = [{n: v[i] for n, v in self.resampled.items()} for i in range(count)]
-        curves = np.array([law(columns, draw) for draw in draws])
-        low, high = np.percentile(curves, (2.5, 97.5), axis=0)
-        return low, high
+        draws = {name: draw[..., None] for name, draw in self.resampled.items()}
+        return interval(LAWS.get(self.law)(columns, draws))
+
+
+def interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (low, high) `[...]`, 95 %, of a quantity `[2, resamplings, ...]`.
+
+    The wider of the two bootstraps at either end.
+    """
+    low, high = np.percentile(draws, (2.5, 97.5), axis=1)
+    return low.min(0), high.max(0)
 
 
 def fit(
@@ -67,7 +76,7 @@ def fit(
         name: of the law, see `LAWS`.
         columns: the law's columns, positive, `[points]` each.
         values: what it explains (an error, a loss), positive, `[points]`.
-        resamplings: for the intervals.
+        resamplings: of each bootstrap.
         seed: of the resampling.
 
     Raises:
@@ -85,18 +94,22 @@ def fit(
     best, residuals, jacobian = _search(law, scaled, values)
     spread = _spread(residuals, len(best))
     errors = _errors(residuals, jacobian)
-    dealt = np.random.default_rng(seed).choice(errors, (resamplings, len(errors)))
-    draws = _minimise(law, scaled, log_values + residuals + dealt, best[None], _HUBER * spread)[0]
+    rng, shape = np.random.default_rng(seed), (resamplings, len(errors))
+    noise = np.concatenate([rng.choice(errors, shape), errors * rng.choice([-1.0, 1.0], shape)])
+    draws = _minimise(law, scaled, log_values + residuals + noise, best[None], _HUBER * spread)[0]
+    draws = draws.reshape(2, resamplings, -1)
     _check_determined(law, columns, draws, spread)
 
-    def named(logs: np.ndarray) -> dict[str, float]:
-        found = dict(zip(law.parameters, np.exp(logs).tolist(), strict=True))
-        return law.in_units(found, units)
+    def named(logs: np.ndarray) -> dict[str, Any]:
+        """Returns parameters `[...]`, in the units given, of logarithms `[..., parameters]`."""
+        split = zip(law.parameters, np.moveaxis(np.exp(logs), -1, 0), strict=True)
+        return law.in_units(dict(split), units)
 
-    resampled = [named(logs) for logs in draws]
-    tables = {p: np.array([draw[p] for draw in resampled]) for p in law.parameters}
-    intervals = {p: tuple(np.percentile(t, (2.5, 97.5)).tolist()) for p, t in tables.items()}
-    return Fit(LAWS.canonical(name), named(best), intervals, tables, spread, len(values))
+    resampled = named(draws)
+    ends = {name: interval(draw) for name, draw in resampled.items()}
+    intervals = {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+    parameters = {name: float(value) for name, value in named(best).items()}
+    return Fit(LAWS.canonical(name), parameters, intervals, resampled, spread, len(values))
 
 
 def _log_curve(law: Law, columns: Columns, logs: np.ndarray) -> np.ndarray:
@@ -222,8 +235,9 @@ def _check(name: str, law: Law, columns: Columns, values: np.ndarray) -> None:
 
 def _check_determined(law: Law, columns: Columns, draws: np.ndarray, spread: float) -> None:
     """Refuses parameters that the points leave open: resampled, they are all over the place."""
-    low, high = np.exp(np.percentile(draws, (2.5, 97.5), axis=0))
-    open_ones = [p for p, w in zip(law.parameters, high / low, strict=True) if w > UNDETERMINED]
+    low, high = interval(draws)
+    widths = zip(law.parameters, np.exp(high - low), strict=True)
+    open_ones = [name for name, width in widths if width > UNDETERMINED]
     if open_ones:
         spans = [f"{c} over a factor of {x.max() / x.min():.3g}" for c, x in columns.items()]
         meanings = "; ".join(f"{p} ({law.parameters[p]})" for p in open_ones)

@@ -7,6 +7,7 @@ of 0.1 in any of them means 10 %.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -37,10 +38,10 @@ class Law:
     parameters: Mapping[str, str]
     terms: Callable[[Columns, Mapping[str, float]], np.ndarray]
     starts: Callable[[Columns, np.ndarray], Starts]
-    in_units: Callable[[Mapping[str, float], Mapping[str, float]], dict[str, float]]
+    in_units: Callable[[Mapping[str, Any], Mapping[str, float]], dict[str, Any]]
 
-    def __call__(self, columns: Columns, parameters: Mapping[str, float]) -> np.ndarray:
-        """Returns the curve's values `[points]`, or `[n, points]` for parameters `[n, 1]`."""
+    def __call__(self, columns: Columns, parameters: Mapping[str, Any]) -> np.ndarray:
+        """Returns the curve's values `[points]`, or `[..., points]` for parameters `[..., 1]`."""
         return self.terms(columns, parameters).sum(0)
 
 
@@ -106,12 +107,12 @@ def _parametric_starts(columns: Columns, y: np.ndarray) -> Starts:
     }
 
 
-def _compute_in_units(p: Mapping[str, float], units: Mapping[str, float]) -> dict[str, float]:
+def _compute_in_units(p: Mapping[str, Any], units: Mapping[str, float]) -> dict[str, Any]:
     changed = {"a": p["a"] * units["compute"] ** p["b"]}
     return {**p, **changed} | ({"d": p["d"] * units["compute"]} if "d" in p else {})
 
 
-def _parametric_in_units(p: Mapping[str, float], units: Mapping[str, float]) -> dict[str, float]:
+def _parametric_in_units(p: Mapping[str, Any], units: Mapping[str, float]) -> dict[str, Any]:
     of_size = p["A"] * units["parameters"] ** p["alpha"]
     return {**p, "A": of_size, "B": p["B"] * units["examples"] ** p["beta"]}
 

@@ -101,6 +101,15 @@ def test_data_has_a_line_a_model_with_means_and_intervals(study):
     assert caption(figure) == "Bars: Student's 95 % interval of the mean over seeds."
 
 
+def test_families_of_one_model_are_named_by_the_family(study):
+    one_each = study.where(model=("resnet_8", "vit_2x64"))
+    figure = drawn("data", one_each.where(augmentation="none"))
+    assert (sorted(texts(figure.axes[0])), legend(figure)) == (["ResNet", "ViT"], [])
+    figure = drawn("data", one_each, panels="augmentation")
+    assert [texts(panel) for panel in figure.axes] == [[], []]
+    assert legend(figure) == ["ResNet", "ViT"]
+
+
 def test_of_several_conditions_the_best_is_drawn_and_said(study):
     figure = drawn("data", study.where(model="vit_2x64"))
     (line,) = (each for each in lines(figure.axes[0]) if len(each[0]) == 4)

@@ -207,7 +207,7 @@ def legend(figure: Figure, entries: Mapping[str, Line2D]) -> None:
             list(entries.values()),
             list(entries),
             loc="outside upper center",
-            ncols=min(len(entries), 4),
+            ncols=min(len(entries), round(figure.get_figwidth() / 1.4)),
             fontsize=8,
         )
 

@@ -126,10 +126,11 @@ def _lines(
     x = points.mean(options.x)
     groups, names = canvas.labels(points.table, options.by), canvas.labels(points.table, line)
     distinct = list(dict.fromkeys(zip(groups, names, strict=True)))
+    told_apart = len(set(groups)) == len(distinct)  # by their groups alone
     lines = []
     for (group, name), size in zip(distinct, _sizes(points, distinct, groups, names), strict=True):
         mine = np.array([(g, n) == (group, name) for g, n in zip(groups, names, strict=True)])
-        written = _written(options.by, group, name if len(set(names)) > 1 else "")
+        written = _written(options.by, group, "" if told_apart else name)
         lines.append(Line(group, written, points.take(mine), x[mine], size, of_paper))
     return lines, rivals
 

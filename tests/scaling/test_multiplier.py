@@ -85,6 +85,15 @@ def test_runs_that_have_not_finished_do_not_count():
     assert found[0].seeds == ()
 
 
+def test_a_seed_that_both_lack_leaves_the_means():
+    half = [
+        row for row in rows(seeds=(1,)) if (row["family"] == "ViT") == (row["augmentation"] == "on")
+    ]
+    found = multiplier.ask(table.from_rows([*rows(), *half]), AUGMENTED)
+    assert len(found) == 10
+    assert not any(each.seeds for each in found)
+
+
 def test_the_command_prints_a_table_and_json(tmp_path, capsys):
     table.write(list(rows(seeds=(0, 1))), tmp_path)
     command = ["scaling", "multiplier", str(tmp_path), f"--of={AUGMENTED.of}"]

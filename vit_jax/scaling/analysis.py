@@ -20,7 +20,6 @@ from vit_jax.scaling.laws import LAWS, Law
 from vit_jax.scaling.points import Points
 from vit_jax.scaling.table import Table
 
-_RISING = {"accuracy": "error", "few_shot": "few_shot_error"}
 _MOST_BUDGETS = 8
 
 
@@ -105,10 +104,10 @@ def ask(table: Table, question: Question) -> Answer:
         UserError: a quantity that the table has not or that rises with scale, or points that do
             not determine the law.
     """
-    if question.value in _RISING:
+    if question.value in points_lib.RISING:
         raise UserError(
             f"laws fall towards a floor and {question.value} rises; "
-            f"fit --value={_RISING[question.value]}"
+            f"fit --value={points_lib.RISING[question.value]}"
         )
     law = LAWS.get(question.law)
     names = [question.column(column) for column in law.columns]

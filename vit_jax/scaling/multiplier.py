@@ -87,6 +87,10 @@ def ask(table: Table, question: Question) -> list[Multiplier]:
     column, of, over = _sides(table, question)
     common = _common(table, column, question.amount)
     together = _factors(common, of, over, question)
+    if not together:
+        raise UserError(
+            f"no point of {question.of} shares {' and '.join(common)} with one of {question.over}"
+        )
     by_seed = []
     if "seed" in table.names:
         shared = [s for s in of.distinct("seed") if s in over.distinct("seed")]
@@ -96,7 +100,7 @@ def ask(table: Table, question: Question) -> list[Multiplier]:
     found = []
     for multiplier in together:
         seeds = tuple(part[_key(multiplier)] for part in by_seed if _key(multiplier) in part)
-        found.append(dataclasses.replace(multiplier, seeds=seeds))
+        found.append(dataclasses.replace(multiplier, seeds=seeds if len(seeds) > 1 else ()))
     return found
 
 
@@ -152,10 +156,6 @@ def _factors(common: Sequence[str], of: Table, over: Table, question: Question) 
             factor = _reached(*curves[key], value, question.value, amount)
             labels = dict(zip(common, key, strict=True))
             found.append(Multiplier(labels, float(amount), float(value), factor, ()))
-    if not found:
-        raise UserError(
-            f"no point of {question.of} shares {' and '.join(common)} with one of {question.over}"
-        )
     return found
 
 

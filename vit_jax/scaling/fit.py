@@ -17,7 +17,7 @@ import numpy as np
 from scipy import special, stats
 
 from vit_jax.errors import UserError
-from vit_jax.scaling.laws import LAWS, Columns, Law
+from vit_jax.scaling.laws import LAWS, LETTERS, Columns, Law
 
 # A parameter counts as determined when the ends of its interval are not further apart than this.
 UNDETERMINED = 50.0
@@ -239,7 +239,9 @@ def _check_determined(law: Law, columns: Columns, draws: np.ndarray, spread: flo
     widths = zip(law.parameters, np.exp(high - low), strict=True)
     open_ones = [name for name, width in widths if width > UNDETERMINED]
     if open_ones:
-        spans = [f"{c} over a factor of {x.max() / x.min():.3g}" for c, x in columns.items()]
+        spans = [
+            f"{LETTERS[c]} over a factor of {x.max() / x.min():.3g}" for c, x in columns.items()
+        ]
         meanings = "; ".join(f"{p} ({law.parameters[p]})" for p in open_ones)
         raise UserError(
             f"the points do not determine {meanings} of {law.formula}: they span "

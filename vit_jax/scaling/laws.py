@@ -46,6 +46,7 @@ class Law:
 
 
 LAWS: Registry[Law] = Registry("scaling law")
+LETTERS = {"compute": "C", "parameters": "N", "examples": "D"}  # of the columns, in the formulas
 
 _EXPONENTS = (0.1, 0.3, 0.7)
 
@@ -118,7 +119,7 @@ def _parametric_in_units(p: Mapping[str, Any], units: Mapping[str, float]) -> di
 
 
 _COMPUTE = {"a": "amplitude", "b": "exponent"}
-_FLOOR = {"c": "the error that no compute removes"}
+_FLOOR = {"c": "the error that no C removes"}
 
 LAWS.register("power")(
     Law(
@@ -147,7 +148,7 @@ LAWS.register("saturating", aliases=("zhai",))(
         "a (C + d)^-b + c",
         "arXiv 2106.04560, section 2.1",
         ("compute",),
-        _COMPUTE | _FLOOR | {"d": "the compute below which more of it hardly helps"},
+        _COMPUTE | _FLOOR | {"d": "the C below which more of it hardly helps"},
         _saturating,
         _saturating_starts,
         _compute_in_units,

@@ -11,8 +11,7 @@ from vit_jax.errors import UserError
 from vit_jax.scaling import points as points_lib
 from vit_jax.scaling.analysis import Allocation, Answer
 from vit_jax.scaling.fit import HeldOut
-
-_LETTERS = {"compute": "C", "parameters": "N", "examples": "D"}
+from vit_jax.scaling.laws import LETTERS
 
 
 def text(answers: Mapping[str, Answer | UserError]) -> str:
@@ -38,7 +37,7 @@ def _text(answer: Answer) -> str:
 
 def _opening(answer: Answer) -> str:
     question, law = answer.question, answer.law
-    means = [f"{_LETTERS[column]} = {question.column(column)}" for column in law.columns]
+    means = [f"{LETTERS[column]} = {question.column(column)}" for column in law.columns]
     rows = sum(len(answer.points.rows[i]) for i in answer.fitted)
     averaged = f" of {rows} rows, seeds averaged" if rows > len(answer.fitted) else ""
     which = " on the frontier" if question.on_frontier else ""

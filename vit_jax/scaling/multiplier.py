@@ -6,7 +6,7 @@ AugReg (arXiv 2106.10270) puts it so of augmentation and regularisation: worth t
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from tabulate import tabulate
 
 from vit_jax.errors import UserError
 from vit_jax.scaling import points as points_lib
-from vit_jax.scaling.points import Points
 from vit_jax.scaling.table import Table
+
+Curve = tuple[np.ndarray, np.ndarray]  # amounts, rising, and the values there
+Curves = dict[tuple[str, ...], Curve]  # of every combination of what is in common
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Multiplier:
         amount: of the point.
         reached: its value, mean over seeds.
         factor: of the means over seeds.
-        seeds: the same of each seed alone, where both conditions have it; empty of a single one.
+        seeds: the same of each seed alone, of those that both conditions have whole, if several.
     """
 
     common: dict[str, str]
@@ -86,22 +88,55 @@ def ask(table: Table, question: Question) -> list[Multiplier]:
     table = table.take(np.sort(np.concatenate(measured)))
     column, of, over = _sides(table, question)
     common = _common(table, column, question.amount)
-    together = _factors(common, of, over, question)
-    if not together:
+    curves, others = _curves(of, common, question), _curves(over, common, question)
+    by_seed = _by_seed(of, over, common, question)
+    found: list[Multiplier] = []
+    for key in curves:
+        if key in others:
+            whole = [
+                (left[key], right[key])
+                for left, right in by_seed
+                if key in left and key in right and len(right[key][0]) == len(others[key][0])
+            ]
+            labels = dict(zip(common, key, strict=True))
+            found += _multipliers(labels, curves[key], others[key], whole, question)
+    if not found:
         raise UserError(
             f"no point of {question.of} shares {' and '.join(common)} with one of {question.over}"
         )
-    by_seed = []
-    if "seed" in table.names:
-        shared = [s for s in of.distinct("seed") if s in over.distinct("seed")]
-        for seed in shared if len(shared) > 1 else []:
-            each = of.where(seed=seed), over.where(seed=seed)
-            by_seed.append({_key(m): m.factor for m in _factors(common, *each, question)})
-    found = []
-    for multiplier in together:
-        seeds = tuple(part[_key(multiplier)] for part in by_seed if _key(multiplier) in part)
-        found.append(dataclasses.replace(multiplier, seeds=seeds if len(seeds) > 1 else ()))
     return found
+
+
+def _multipliers(
+    labels: dict[str, str],
+    curve: Curve,
+    other: Curve,
+    seeds: Sequence[tuple[Curve, Curve]],
+    question: Question,
+) -> Iterator[Multiplier]:
+    """Yields what every point of a curve is worth over the other; `seeds`: their curves alone."""
+    for amount, value in zip(*curve, strict=True):
+        alone = []
+        for (amounts, values), its_other in seeds:
+            if amount in amounts:
+                reached = float(values[amounts == amount][0])
+                alone.append(_factor(its_other, reached, question.value, amount))
+        factor = _factor(other, value, question.value, amount)
+        several = tuple(alone) if len(alone) > 1 else ()
+        yield Multiplier(labels, float(amount), float(value), factor, several)
+
+
+def _by_seed(
+    of: Table, over: Table, common: Sequence[str], question: Question
+) -> list[tuple[Curves, Curves]]:
+    """Returns the curves of each seed alone that both sides have."""
+    if "seed" not in of.names:
+        return []
+    shared = [seed for seed in of.distinct("seed") if seed in over.distinct("seed")]
+    sides = ((of.where(seed=seed), over.where(seed=seed)) for seed in shared)
+    return [
+        (_curves(left, common, question), _curves(right, common, question)) for left, right in sides
+    ]
 
 
 def _sides(table: Table, question: Question) -> tuple[str, Table, Table]:
@@ -144,25 +179,9 @@ def _labels(table: Table, axes: Sequence[str]) -> set[tuple[str, ...]]:
     return set(zip(*(points_lib.texts(table, axis) for axis in axes), strict=True))
 
 
-def _factors(common: Sequence[str], of: Table, over: Table, question: Question) -> list[Multiplier]:
-    """Returns the multipliers of the means over seeds of two sets of rows."""
-    left, right = (points_lib.gather(t, question.value, question.amount) for t in (of, over))
-    curves = _curves(right, common, question)
-    found = []
-    for key, (amounts, values) in _curves(left, common, question).items():
-        if key not in curves:
-            continue
-        for amount, value in zip(amounts, values, strict=True):
-            factor = _reached(*curves[key], value, question.value, amount)
-            labels = dict(zip(common, key, strict=True))
-            found.append(Multiplier(labels, float(amount), float(value), factor, ()))
-    return found
-
-
-def _curves(
-    points: Points, common: Sequence[str], question: Question
-) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-    """Returns (amounts, values), by rising amount, of every combination of the common labels."""
+def _curves(rows: Table, common: Sequence[str], question: Question) -> dict[tuple[str, ...], Curve]:
+    """Returns the mean curve over seeds of every combination of the common labels."""
+    points = points_lib.gather(rows, question.value, question.amount)
     amounts, values = points.mean(question.amount), points.mean(question.value)
     if not (amounts > 0).all():
         raise UserError(f"--amount={question.amount}: a factor needs positive amounts")
@@ -183,10 +202,9 @@ def _curves(
     return curves
 
 
-def _reached(
-    amounts: np.ndarray, values: np.ndarray, wanted: float, name: str, amount: float
-) -> Factor:
+def _factor(curve: Curve, wanted: float, name: str, amount: float) -> Factor:
     """Returns how many times `amount` a curve needs for a value."""
+    amounts, values = curve
     worths = points_lib.worth(values, name)
     target = points_lib.worth(wanted, name)
     above = np.flatnonzero(worths >= target)
@@ -198,10 +216,6 @@ def _reached(
     share = (target - worths[first - 1]) / (worths[first] - worths[first - 1])
     logs = np.log(amounts[first - 1 : first + 1])
     return Factor(math.exp(logs[0] + share * (logs[1] - logs[0])) / amount)
-
-
-def _key(multiplier: Multiplier) -> tuple[Any, ...]:
-    return (*multiplier.common.items(), multiplier.amount)
 
 
 def text(question: Question, found: Sequence[Multiplier]) -> str:

@@ -179,7 +179,7 @@ def _labels(table: Table, axes: Sequence[str]) -> set[tuple[str, ...]]:
     return set(zip(*(points_lib.texts(table, axis) for axis in axes), strict=True))
 
 
-def _curves(rows: Table, common: Sequence[str], question: Question) -> dict[tuple[str, ...], Curve]:
+def _curves(rows: Table, common: Sequence[str], question: Question) -> Curves:
     """Returns the mean curve over seeds of every combination of the common labels."""
     points = points_lib.gather(rows, question.value, question.amount)
     amounts, values = points.mean(question.amount), points.mean(question.value)

@@ -1,6 +1,7 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """Runs of a study: processes that fail alone, outcomes read from files, nothing done twice."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -8,14 +9,25 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
 import tiny_runs
 
+from vit_jax import config as config_lib
 from vit_jax.errors import UserError
 from vit_jax.studies import runs
-from vit_jax.studies.runs import DIVERGED, ELSEWHERE, FAILED, FINISHED, INTERRUPTED, NEW, Run
+from vit_jax.studies.runs import (
+    DIVERGED,
+    ELSEWHERE,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    NEW,
+    WAITS,
+    Run,
+)
 
 # Stands in for `vit-jax train`: a process that writes what a run writes, in a fraction of a second.
 SCRIPT = textwrap.dedent(
@@ -103,10 +115,62 @@ def test_what_is_not_ready_waits(make):
 
     for _ in range(2):
         found = [outcome.state for outcome in runs.run_all(every, said.append, prepare)]
-        assert found == [FINISHED, NEW]
+        assert found == [FINISHED, WAITS]
     assert asked == ["works", "works too", "works too"]
     assert said[-1] == "[2/2] works too: waits for rain"
     assert not (every[1].folder / "starts").exists()
+
+
+def test_what_goes_on_elsewhere_is_come_back_to(make, monkeypatch):
+    """Also what waits for it; if the other process dies, its run is trained here."""
+    monkeypatch.setattr(runs, "_WAIT_SECONDS", 0.05)
+    trunk, branch, other = every = [make(name) for name in ("works", "works too", "works 3")]
+    trunk.folder.mkdir()
+    theirs = contextlib.ExitStack()
+    assert theirs.enter_context(runs.locked(trunk.folder)) is not None
+    said: list[str] = []
+
+    def say(text):
+        said.append(text)
+        if "works 3: finished" in text:
+            threading.Timer(0.3, theirs.close).start()
+
+    def prepare(run):
+        done = runs.inspect(trunk).state == FINISHED
+        return "" if run is not branch or done else "waits for works"
+
+    found = list(runs.run_all(every, say, prepare, wait_for_others=True))
+    assert [(o.run, o.state) for o in found] == [
+        (other, FINISHED),
+        (trunk, FINISHED),
+        (branch, FINISHED),
+    ]
+    assert said[:2] == ["[1/3] works: runs elsewhere", "[2/3] works too: waits for works"]
+    assert sum("elsewhere" in text or "waits" in text for text in said) == 2, "each said once"
+
+
+def test_what_waits_for_a_failure_is_given_up(make):
+    every = [make("fails"), make("works")]
+
+    def prepare(run):
+        return "" if run is every[0] else "waits for fails"
+
+    found = runs.run_all(every, lambda _: None, prepare, wait_for_others=True)
+    assert [outcome.state for outcome in found] == [FAILED, WAITS]
+
+
+def test_a_killed_study_forgets_little_of_the_time(make, monkeypatch):
+    """What a run has taken is noted while it goes on, not only at its end."""
+    monkeypatch.setattr(runs, "_NOTE_SECONDS", 0.0)
+    run, noted = make("waits"), []
+
+    def stopping():
+        noted.append(json.loads((run.folder / runs.RECORD).read_text()))
+        return noted[-1]["seconds"] > 0.4
+
+    with pytest.raises(runs.StoppedError):
+        runs.execute(run, lambda _: None, stopping=stopping)
+    assert [record["status"] for record in noted] == [None] * len(noted)
 
 
 def test_another_configuration_is_not_finished(make):
@@ -193,12 +257,23 @@ def test_a_folder_with_another_run_is_refused(make):
     run = make("works")
     runs.execute(run, lambda _: None)
     (run.folder / "checkpoints" / "00000001").mkdir(parents=True)
-    from vit_jax import config as config_lib
-
     config_lib.save(run.config, run.folder / "config.json")
     runs.check([run])
     with pytest.raises(UserError, match="holds a run with seed=0, not 1"):
         runs.check([make("works", "--config.seed=1")])
+    with pytest.raises(UserError, match=r"learning_rate=.*would not come to the same"):
+        runs.check([make("works", "--config.optimiser.learning_rate=0.5")])
+
+
+def test_what_changes_no_result_may_change(make):
+    run = make("works")
+    runs.execute(run, lambda _: None)
+    (run.folder / "checkpoints" / "00000001").mkdir(parents=True)
+    config_lib.save(run.config, run.folder / "config.json")
+    names = ("log.every_steps=7", "memory=auto", "checkpoint.keep_at=('1 steps',)", "mesh.fsdp=2")
+    other = make("works", *(f"--config.{name}" for name in names))
+    runs.check([other])
+    assert runs.inspect(other).state == FINISHED
 
 
 def test_the_command_is_the_users():

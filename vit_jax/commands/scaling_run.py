@@ -99,7 +99,8 @@ def _train(plan: "Plan", groups: "Sequence[Group]") -> int:
     _say(", ".join(f"{count} {state}" for state, count in counts.items()))
     _say(f"spent on finished runs, shared steps once: {flops:.4g} FLOPs, {seconds:,.0f} s")
     _say(", ".join(str(path) for path in plan.tables))
-    return exits.FAILED if {runs.FAILED, runs.INTERRUPTED} & counts.keys() else exits.DONE
+    well = counts.keys() <= set(runs.ENDED) and not plan.lacks_few_shot(states)
+    return exits.DONE if well else exits.FAILED
 
 
 def _task(array: str) -> tuple[int, int] | None:

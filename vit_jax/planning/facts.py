@@ -3,6 +3,7 @@
 
 import re
 
+from etils import epath
 from ml_collections import ConfigDict
 
 from vit_jax.data import ops
@@ -36,7 +37,9 @@ def training_facts(
     Raises:
         UserError: neither given nor known, and the data are not here.
     """
-    known = _known(config.data.source, config.data.train_split)
+    known = None
+    if not _is_here(config.data.source):
+        known = _known(config.data.source, config.data.train_split)
     if known is None and not (examples and classes):
         known = _opened(config, hint)
     found_classes, found_examples = known or (0, 0)
@@ -44,8 +47,16 @@ def training_facts(
     return Facts(names, examples or found_examples, ops.parse(config.data.eval_ops))
 
 
+def _is_here(source: str) -> bool:
+    """Says whether a source is a folder that can be looked into, whatever it is called."""
+    kind, _, path = source.partition(":")
+    return kind == "folder" and epath.Path(path).is_dir()
+
+
 def _known(source: str, split: str) -> tuple[int, int] | None:
-    name = re.split(r"[:/]", source.removeprefix("tfds:").removeprefix("folder:"))[0]
+    kind, _, name = source.partition(":")
+    if kind == "tfds":
+        name = re.split(r"[:/]", name)[0]  # without its configuration and version
     match = re.fullmatch(r"(\w+)(?:\[(\d*)(%?):(\d*)(%?)\])?", split)
     if name not in KNOWN or match is None or match[1] not in KNOWN[name][1]:
         return None

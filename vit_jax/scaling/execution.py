@@ -10,7 +10,8 @@ import json
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from vit_jax.errors import UserError
@@ -66,9 +67,10 @@ class Plan:
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns the table as it stands, by what lies in the folders."""
-        return [self._row(point) for point in self.points]
+        return [self.row(point) for point in self.points]
 
-    def _row(self, point: Point) -> dict[str, Any]:
+    def row(self, point: Point) -> dict[str, Any]:
+        """Returns the row of one point."""
         cost, config, outcome = self.cost(point), point.run.config, runs_lib.inspect(point.run)
         accuracy = outcome.metric(point.split, "accuracy")
         beginning = sharing.beginning(point.run.folder)
@@ -99,6 +101,12 @@ class Plan:
         """The files that the table is written to, of those there are."""
         return [path for path in sorted(self.folder.glob("table.*")) if path.suffix != ".partial"]
 
+    def lacks_few_shot(self, names: Collection[str]) -> bool:
+        """Says whether one of these points has finished without its few-shot accuracy."""
+        wanted = [point for point in self.points if point.run.name in names]
+        rows = [self.row(point) for point in wanted if self.study.few_shot]
+        return any(row["state"] == FINISHED and row["few_shot"] is None for row in rows)
+
     def spent(self) -> tuple[int, float]:
         """Returns the FLOPs and seconds of the runs that have finished, shared steps once."""
         flops, seconds = 0, 0.0
@@ -114,6 +122,8 @@ class Plan:
 def run(plan: Plan, groups: Sequence[Group], say: Say = print) -> Iterator[Outcome]:
     """Trains what has not ended, and rewrites the table whenever a run has; yields the outcomes.
 
+    Ends when all runs have, those in the hands of other processes as well.
+
     Args:
         plan: the study.
         groups: those of it to train here, in this order.
@@ -128,11 +138,18 @@ def run(plan: Plan, groups: Sequence[Group], say: Say = print) -> Iterator[Outco
         branch, group = members[run.name]
         return sharing.begin(branch, group.trunk.run)
 
-    runs = [branch.point.run for branch, _ in members.values()]
-    for outcome in runs_lib.run_all(runs, say, prepare):
+    def written() -> dict[str, dict[str, Any]]:
+        rows = plan.rows()  # with what others have trained meanwhile
+        table.write(rows, plan.folder)
+        return {row["run"]: row for row in rows}
+
+    runs, rows = [branch.point.run for branch, _ in members.values()], written()
+    for outcome in runs_lib.run_all(runs, say, prepare, wait_for_others=True):
+        branch, _ = members[outcome.run.name]
         if outcome.state == FINISHED and plan.study.few_shot:
             _measure_few_shot(outcome.run, plan.study.few_shot, say)
-        table.write(plan.rows(), plan.folder)  # with what others have trained meanwhile
+        if plan.row(branch.point) != rows[outcome.run.folder.name]:
+            rows = written()
         yield outcome
 
 
@@ -155,9 +172,18 @@ def _check_few_shot(few_shot: FewShot | None) -> None:
 
 
 def _measure_few_shot(run: Run, few_shot: FewShot, say: Say) -> None:
-    """Measures a finished run in a process of its own, once, and keeps the numbers beside it."""
-    if _read_few_shot(run, few_shot) is not None:
-        return
+    """Measures a finished run once, whoever else is at it."""
+    while _read_few_shot(run, few_shot) is None:
+        with runs_lib.locked(run.folder) as lock:
+            if lock is not None:
+                if _read_few_shot(run, few_shot) is None:
+                    _evaluate_few_shot(run, few_shot, say)
+                return
+        time.sleep(1.0)
+
+
+def _evaluate_few_shot(run: Run, few_shot: FewShot, say: Say) -> None:
+    """Measures in a process of its own, and keeps the numbers beside the run."""
     options = {
         "checkpoint": str(run.folder),
         "suite": "few_shot",

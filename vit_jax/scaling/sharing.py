@@ -4,7 +4,8 @@
 With a constant or rsqrt schedule the learning rate does not know how long a run will be until its
 cool-down, so the shorter runs are what the longest one, the trunk, was on its way: each starts from
 the trunk's whole state at the step where its own cool-down begins (its end, if it has none), which
-the trunk keeps, and is, bit for bit, the run that would have been trained from the first step.
+the trunk keeps, and has, bit for bit, the parameters that it would have had from the first step.
+Its record up to there is the trunk's, evaluations included.
 """
 
 import dataclasses
@@ -28,8 +29,8 @@ from vit_jax.training.workdir import CHECKPOINTS
 
 BEGINNING = "beginning.json"  # in the folder of a branch: where it began
 
-# What two runs may differ in and yet begin alike. The resolved steps of the first three are
-# compared besides.
+# What two runs may differ in and yet begin alike. Steps that decide how they begin (of the warm-up,
+# of what is frozen) are compared besides; when they are evaluated and saved does not.
 _MAY_DIFFER = ("train.duration", "schedule.cooldown", "evaluation.every", "checkpoint.every", "log")
 
 

@@ -4,7 +4,8 @@
 A study makes `Run`s, refuses mistakes with `check`, and takes one `Outcome` after another from
 `run_all`. What is known of a run lies in its folder, so the same study started again repeats
 nothing: what has ended stays, what was interrupted goes on, what failed is tried again. Started
-twice at once on one folder (one a GPU, say), two studies share the runs between them.
+twice at once on one folder (one a GPU, say), two studies share the runs between them. What a folder
+holds must be what is asked for: a run under other settings is refused, not passed off as this one.
 """
 
 import contextlib
@@ -32,10 +33,13 @@ RECORD, OUTPUT = "study.json", "output.txt"
 
 # What a run can be. The first two have ended: they would end the same way again.
 FINISHED, DIVERGED = "finished", "diverged"
-NEW, INTERRUPTED, FAILED, ELSEWHERE = "new", "interrupted", "failed", "runs elsewhere"
+NEW, INTERRUPTED, FAILED = "new", "interrupted", "failed"
+ELSEWHERE, WAITS = "runs elsewhere", "waits"
 ENDED = (FINISHED, DIVERGED)
 
 _POLL_SECONDS = 0.5
+_WAIT_SECONDS = 2.0
+_NOTE_SECONDS = 10.0  # what a killed study forgets of the time that a run has taken
 _LOOKS = 5
 
 Say = Callable[[str], None]
@@ -89,10 +93,10 @@ class Outcome:
 
     Attributes:
         run: which.
-        state: FINISHED, DIVERGED, NEW, INTERRUPTED, FAILED or ELSEWHERE.
+        state: FINISHED, DIVERGED, NEW, INTERRUPTED, FAILED, ELSEWHERE or WAITS (for another run).
         results: "train", "validation", "test" -> the last line of metrics of that split.
         seconds: of all its starts together.
-        reason: why it failed, in one line.
+        reason: why it failed, or what it waits for, in one line.
     """
 
     run: Run
@@ -112,17 +116,35 @@ def check(runs: Sequence[Run]) -> None:
     """Raises UserError for a mistake in any configuration, or if a folder holds another run."""
     for run in runs:
         workdir.check(run.folder, run.config)
+        if not workdir.has_begun(run.folder):
+            continue
+        for field, before, now in _differences(workdir.saved_config(run.folder), run):
+            raise UserError(
+                f"{run.folder} holds a run with {field}={before!r}, not {now!r}, and would not "
+                "come to the same; choose another --workdir, or remove that folder"
+            )
+
+
+def _differences(before: ConfigDict | None, run: Run) -> list[tuple[str, Any, Any]]:
+    """Returns (field, before, now) of what the result of a run depends on."""
+    found = config_lib.diff(before, run.config) if before else []
+    return [each for each in found if not workdir.is_among(each[0], workdir.NEUTRAL)]
 
 
 def results(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
     """Returns split -> its last line in the metrics file of a run; {} before the first line."""
-    return {line["split"]: line for line in lines(folder)}
+    path = _metrics(folder)
+    return sinks.last_lines(path) if path.exists() else {}
 
 
-def lines(folder: str | os.PathLike) -> list[dict[str, Any]]:
-    """Returns the lines of the metrics file of a run."""
-    path = pathlib.Path(folder) / "metrics.jsonl"
-    return sinks.read_lines(path) if path.exists() else []
+def lines(folder: str | os.PathLike, split: str = "") -> list[dict[str, Any]]:
+    """Returns the lines of the metrics file of a run; those of one split alone, if named."""
+    path = _metrics(folder)
+    return sinks.read_lines(path, split) if path.exists() else []
+
+
+def _metrics(folder: str | os.PathLike) -> pathlib.Path:
+    return pathlib.Path(folder) / "metrics.jsonl"
 
 
 def inspect(run: Run) -> Outcome:
@@ -131,11 +153,11 @@ def inspect(run: Run) -> Outcome:
     outcome = functools.partial(
         Outcome, run, results=results(run.folder), seconds=record.get("seconds", 0.0)
     )
-    with _locked(run.folder) as lock:
+    with locked(run.folder) as lock:
         if lock is None:
             return outcome(ELSEWHERE)
-    status = record.get("status")
-    same = record.get("config") == json.loads(config_lib.to_json(run.config))
+    status, asked = record.get("status"), record.get("config")
+    same = asked and not _differences(config_lib.from_json(json.dumps(asked)), run)
     if same and status == exits.DONE:
         return outcome(FINISHED)
     if same and _has_diverged(run):
@@ -146,7 +168,11 @@ def inspect(run: Run) -> Outcome:
 
 
 def run_all(
-    runs: Sequence[Run], say: Say = print, prepare: Prepare | None = None
+    runs: Sequence[Run],
+    say: Say = print,
+    prepare: Prepare | None = None,
+    *,
+    wait_for_others: bool = False,
 ) -> Iterator[Outcome]:
     """Yields the outcome of every run, one after the other; trains those that have not ended.
 
@@ -154,25 +180,49 @@ def run_all(
         runs: in the order to take them.
         say: gets a line when a run starts, is evaluated and ends.
         prepare: see `execute`.
+        wait_for_others: whether to come back to runs that go on elsewhere, and to those that wait
+            for them, until all have ended; should the other process die, they are trained here.
 
     Raises:
         StoppedError: SIGTERM came; the run that was going on was stopped the same way.
     """
+    left = dict(enumerate(runs, 1))
+    before: dict[int, Outcome] = {}
     with _noting_sigterm() as stopping:
-        for number, run in enumerate(runs, 1):
-            _go_on_unless(stopping)
-            head = f"[{number}/{len(runs)}] {run.name}"
-            outcome = inspect(run)
-            if outcome.state in (*ENDED, ELSEWHERE):
-                say(f"{head}: {outcome.state}")
-            else:
-                say(f"{head}: {'goes on' if outcome.state == INTERRUPTED else 'starts'}")
-                say_after = functools.partial(_say_after, say, head)
-                outcome = execute(run, say_after, prepare, stopping)
-            yield outcome
+        while left:
+            later: dict[int, Run] = {}
+            for number, run in left.items():
+                _go_on_unless(stopping)
+                say_of = functools.partial(_say_of, say, f"[{number}/{len(runs)}] {run.name}")
+                outcome = _take(run, say_of, prepare, stopping, before.get(number))
+                before[number] = outcome
+                if wait_for_others and outcome.state in (ELSEWHERE, WAITS):
+                    later[number] = run
+                else:
+                    yield outcome
+            if len(later) == len(left):  # nothing has come of this round
+                if all(before[number].state == WAITS for number in left):
+                    yield from (before[number] for number in left)  # for what has failed
+                    return
+                time.sleep(_WAIT_SECONDS)
+            left = later
 
 
-def _say_after(say: Say, head: str, text: str) -> None:
+def _take(
+    run: Run, say: Say, prepare: Prepare | None, stopping: Stopping, before: Outcome | None
+) -> Outcome:
+    """Trains a run that has not ended; says its state, unless that is as it was `before`."""
+    outcome = inspect(run)
+    trained = outcome.state not in (*ENDED, ELSEWHERE)
+    if trained:
+        outcome = execute(run, say, prepare, stopping)
+        trained = outcome.state not in (ELSEWHERE, WAITS)
+    if not trained and (before is None or before.state != outcome.state):
+        say(outcome.reason if outcome.state == WAITS else outcome.state)
+    return outcome
+
+
+def _say_of(say: Say, head: str, text: str) -> None:
     say(f"{head}: {text}")
 
 
@@ -189,7 +239,7 @@ def execute(
 
     Args:
         run: the run.
-        say: gets a line when it is evaluated and ends.
+        say: gets a line when it starts, is evaluated and ends.
         prepare: called ahead of its start, while no other study can touch its folder; what it
             returns, if anything, is why the run has to wait for another time.
         stopping: asked now and then; True stops the run likewise.
@@ -198,22 +248,31 @@ def execute(
         StoppedError: it was stopped so.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(run.folder) as lock:
+    with locked(run.folder) as lock:
         if lock is None:
             return inspect(run)
         why_not = prepare(run) if prepare else ""
         if not why_not:
             _train(run, lock, say, stopping)
     outcome = inspect(run)
-    say(why_not or _describe(outcome))
+    if why_not:
+        return dataclasses.replace(outcome, state=WAITS, reason=why_not)
+    say(_describe(outcome))
     return outcome
 
 
 def _train(run: Run, lock: int, say: Say, stopping: Stopping) -> None:
     """Starts or continues a run whose folder is locked; writes down how it ended."""
-    before = _read_record(run).get("seconds", 0.0)
-    _write_record(run, None, before)
-    started, output = time.monotonic(), run.folder / OUTPUT
+    record = _read_record(run)
+    goes_on = record and record.get("status") in (None, exits.DONE, exits.PREEMPTED)
+    say("goes on" if goes_on else "starts")
+    before, started = record.get("seconds", 0.0), time.monotonic()
+
+    def note(status: int | None = None, reason: str = "") -> None:
+        _write_record(run, status, before + time.monotonic() - started, reason)
+
+    note()
+    output = run.folder / OUTPUT
     start = output.stat().st_size if output.exists() else 0
     with output.open("ab") as file:
         process = subprocess.Popen(
@@ -225,18 +284,18 @@ def _train(run: Run, lock: int, say: Say, stopping: Stopping) -> None:
             pass_fds=(lock,),  # held as long as the run lives, even if we do not
         )
     try:
-        _watch(process, run, say, stopping)
+        _watch(process, run, say, stopping, note)
     finally:
         _stop(process)
-        reason = _reason(process.returncode, output, start)
-        seconds = before + time.monotonic() - started
-        _write_record(run, process.returncode, seconds, reason)
+        note(process.returncode, _reason(process.returncode, output, start))
 
 
-def _watch(process: subprocess.Popen, run: Run, say: Say, stopping: Stopping) -> None:
-    """Says every evaluation; returns when the process has ended."""
+def _watch(
+    process: subprocess.Popen, run: Run, say: Say, stopping: Stopping, note: Callable[[], None]
+) -> None:
+    """Says every evaluation, notes the time now and then; returns when the process has ended."""
     metric, said = run.config.checkpoint.best_metric, len(_evaluations(run))
-    ended = False
+    ended, noted = False, time.monotonic()
     while not ended:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_POLL_SECONDS)
@@ -245,12 +304,15 @@ def _watch(process: subprocess.Popen, run: Run, say: Say, stopping: Stopping) ->
         for line in found[said:]:
             say(f"step {line['step']}, validation {metric} {_number(line, metric)}")
         said = max(said, len(found))
+        if time.monotonic() - noted > _NOTE_SECONDS:
+            note()
+            noted = time.monotonic()
         if not ended:
             _go_on_unless(stopping)
 
 
 def _evaluations(run: Run) -> list[dict[str, Any]]:
-    return [line for line in lines(run.folder) if line["split"] == "validation"]
+    return lines(run.folder, "validation")
 
 
 def _number(line: Mapping[str, Any], metric: str) -> str:
@@ -327,7 +389,7 @@ def _write_record(run: Run, status: int | None, seconds: float, reason: str = ""
 
 
 @contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[int | None]:
+def locked(folder: pathlib.Path) -> Iterator[int | None]:
     """Holds the folder of a run: yields a file descriptor, or None if another process holds it."""
     if not folder.exists():
         yield -1

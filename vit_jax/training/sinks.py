@@ -7,10 +7,12 @@ restored to are dropped by `open`, so that an interrupted run leaves the record 
 one.
 """
 
+import contextlib
 import json
 import math
 import os
 import platform
+import re
 import tempfile
 import time
 from collections.abc import Mapping
@@ -22,6 +24,8 @@ from vit_jax.errors import UserError
 from vit_jax.paths import is_remote
 
 Line = Mapping[str, Any]
+
+_SPLIT = re.compile(r'"split": "(\w+)"')
 
 
 class Sink(Protocol):
@@ -40,15 +44,33 @@ class Sink(Protocol):
         """Flushes and releases what is held."""
 
 
-def read_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Returns the lines of a metrics file; one torn by a killed process (the last) is left out."""
+def read_lines(path: str | os.PathLike, split: str = "") -> list[dict[str, Any]]:
+    """Returns the lines of a metrics file; one torn by a killed process (the last) is left out.
+
+    Args:
+        path: the file.
+        split: of these alone; "": of all.
+    """
     lines = []
     for text in epath.Path(path).read_text().splitlines():
+        if split and f'"split": "{split}"' not in text:
+            continue
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:
             break
     return lines
+
+
+def last_lines(path: str | os.PathLike) -> dict[str, dict[str, Any]]:
+    """Returns split -> its last line in a metrics file; long files are not parsed as a whole."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in reversed(epath.Path(path).read_text().splitlines()):
+        split = _SPLIT.search(text)
+        if split and split[1] not in found:
+            with contextlib.suppress(json.JSONDecodeError):  # torn by a killed process
+                found[split[1]] = json.loads(text)
+    return found
 
 
 class JsonLines:

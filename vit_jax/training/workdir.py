@@ -41,6 +41,28 @@ FIXED = (
     "train.ema_decay",
 )
 
+# Those that the result does not depend on, but for rounding: they say what is kept, shown and
+# bearable, and how the work is laid out. `memory="auto"` chooses among them.
+NEUTRAL = (
+    "data.cache",
+    "data.data_dir",
+    "data.max_bad_fraction",
+    "data.prefetch_batches",
+    "data.threads",
+    "evaluation.batch_size",
+    "checkpoint.every",
+    "checkpoint.keep_at",
+    "checkpoint.keep_last",
+    "log.",
+    "mesh.",
+    "memory",
+    "memory_gib",
+    "model.remat",
+    "train.accumulation_steps",
+    "train.max_nonfinite_steps",
+    "train.watchdog_seconds",
+)
+
 
 def saved_config(path: str | os.PathLike) -> ConfigDict | None:
     """Returns the configuration of a run; None if there is none.
@@ -69,18 +91,28 @@ def changes(folder: str | os.PathLike, config: ConfigDict) -> list[tuple[str, An
     return config_lib.diff(config_lib.from_json(path.read_text()), config)
 
 
+def has_begun(folder: str | os.PathLike) -> bool:
+    """Says whether there is a checkpoint that the run goes on from."""
+    return any((epath.Path(folder) / CHECKPOINTS).glob("[0-9]*"))
+
+
+def is_among(field: str, fields: tuple[str, ...]) -> bool:
+    """Says whether `FIXED` or `NEUTRAL` names a field, or its section."""
+    return f"{field}.".startswith(tuple(name.rstrip(".") + "." for name in fields))
+
+
 def check(folder: str | os.PathLike, config: ConfigDict) -> None:
     """Refuses a new run without what it starts from, and an old one under what does not fit it.
 
     Raises:
         UserError: names the first such field.
     """
-    if not any((epath.Path(folder) / CHECKPOINTS).glob("[0-9]*")):
+    if not has_begun(folder):
         if config.model.init_from:
             sources.check(config.model.init_from, "model.init_from")
         return
     for field, before, now in changes(folder, config):
-        if f"{field}.".startswith(tuple(f.rstrip(".") + "." for f in FIXED)):
+        if is_among(field, FIXED):
             raise UserError(
                 f"{folder} holds a run with {field}={before!r}, not {now!r}; "
                 "choose another --workdir, or the old value to go on"

@@ -5,6 +5,8 @@ import os
 
 from etils import epath
 
+from vit_jax.errors import UserError
+
 Path = str | os.PathLike
 
 
@@ -19,3 +21,19 @@ def absolute(path: Path) -> epath.Path:
     (`epath.Path.absolute` takes "gs://..." for a path below the current folder.)
     """
     return epath.Path(path) if is_remote(path) else epath.Path(path).absolute()
+
+
+def make_folder(path: Path, option: str) -> epath.Path:
+    """Makes a folder that a command is to write into, unless it is there.
+
+    Raises:
+        UserError: it cannot be made or written to; names the option that asked for it.
+    """
+    folder = epath.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{option}={path} cannot be made: {error.strerror or error}") from None
+    if not is_remote(path) and not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{option}={path} cannot be written to; choose another folder")
+    return folder

@@ -9,6 +9,8 @@ From memory, not read again: the centre and the values of the sweeps, the durati
 settings
 Command:   vit-jax scaling run configs/scaling/sovit_shapes.py:data=folder:imagenet21k --workdir=DIR
            data: ImageNet-21k; imagenet: what few-shot regression learns from and is tested on
+           vit-jax scaling plot DIR --figure=shape --x=depth --where width=768 mlp_dim=2160 \
+               --value=few_shot_error --to=depth.png
 Cost:      6.283e+21 FLOPs (8.975e+21 if nothing were shared), by --dry-run
 Hardware:  written for TPU pods; not run
 """

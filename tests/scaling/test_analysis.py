@@ -67,6 +67,16 @@ def test_the_best_use_of_compute_follows_from_the_points(study):
     assert ((inside[:, 1] <= inside[:, 0]) & (inside[:, 0] <= inside[:, 2])).all()
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["empty", "missing"])
+def test_flops_that_were_not_counted_are_six_a_parameter_and_image(study, known):
+    found = points.choose(table.read(study), ["family=ViT"])
+    values = {name: column for name, column in found.values.items() if name != "flops"}
+    if known:
+        values["flops"] = np.full(len(found), np.nan)
+    best = analysis.ask(table.Table(values), Question("parametric", "loss")).allocation
+    assert best.flops_per_parameter == pytest.approx(6)
+
+
 def test_where_data_repeat_no_compute_is_shared_out(study):
     found = table.read(study)
     data = table.Table({**found.values, "examples": found.column("images_seen") / 3})
@@ -104,6 +114,12 @@ def test_only_the_frontier_counts_if_asked(study):
         (Question("power", "few_shot_error"), "no row has a number for few_shot_error"),
         (Question("power", compute="family"), "'family' holds texts"),
         (Question("power", hold_out=2.5), "--hold-out=2.5: give a number of points"),
+        (Question("power", hold_out=float("inf")), "--hold-out=inf: give a number"),
+        (Question("power", hold_out=float("nan")), "--hold-out=nan: give a number"),
+        (
+            Question("power", hold_out=1000),
+            r"--hold-out=1000: there are \d+ points; hold out fewer",
+        ),
         (Question("parametric", "loss", on_frontier=True), "--frontier is for laws of compute"),
         (Question("saturating"), "do not determine"),
     ],

@@ -236,6 +236,25 @@ def test_a_star_sweep_has_a_line_a_duration():
     assert not texts(panel)
 
 
+def test_of_a_star_sweep_one_arm_is_chosen():
+    """What varies in another direction is no rival of the centre."""
+    shapes = [(depth, 64) for depth in (2, 4, 8)] + [(4, width) for width in (32, 128)]
+    sweep = table.from_rows(
+        [
+            {"model": "vit", "shape": f"{depth} {width}", "depth": str(depth), "width": str(width),
+             "duration": f"{k}k", "steps": 1000 * k, "seed": 0,
+             "error": 0.3 / k + 0.1 / depth + 1 / width}
+            for (depth, width), k in itertools.product(shapes, (1, 2))
+        ]
+    )  # fmt: skip
+    with pytest.raises(UserError, match="every shape has one depth; choose the rows that agree"):
+        drawn("shape", sweep, x="depth")
+    (panel,) = drawn("shape", points.choose(sweep, ["width=64"]), x="depth").axes
+    drawn_lines = {len(x): y for x, y in lines(panel)}
+    assert sorted(texts(panel)) == ["duration 1k", "duration 2k"]
+    np.testing.assert_allclose(drawn_lines[3], [0.15 + 0.1 / d + 1 / 64 for d in (2, 4, 8)])
+
+
 def test_an_interval_that_reaches_below_nothing_leaves_the_axis_logarithmic(tmp_path):
     spread = {0: 0.01, 1: 0.02, 2: 0.2}
     found = table.from_rows(

@@ -139,6 +139,18 @@ def test_only_chooses_by_label(tmp_path):
         ),
         ("Study('x.py', axes={'a': {'x': {'column.loss': 1}}})", "'loss' is no column of texts"),
         ("Study('x.py', axes={'seed': seeds(1)}, share='sed')", "is no axis; did you mean 'seed'"),
+        ("Study(3, axes={'seed': seeds(1)})", "recipe=3 is no text"),
+        ("Study('x.py', axes=[16, 32])", r"axes=\[16, 32\] is no dictionary"),
+        ("Study('x.py', axes={'a': [16, 32]})", r"axis 'a': \[16, 32\] is no dictionary"),
+        ("Study('x.py', axes={'seed': seeds(1)}, few_shot=5)", r"few_shot=5; write FewShot\(5\)"),
+        (
+            "Study('x.py', axes={'seed': seeds(1)}, leave_out=({'seed': '0'}))",
+            "is one choice; write a list",
+        ),
+        (
+            "Study('x.py', axes={'seed': seeds(1)}, leave_out=({'seed': 0},))",
+            "leave_out: axis 'seed' has no label 0",
+        ),
         (
             "Study('x.py', axes={'seed': seeds(1)}, leave_out=({'seed': '1'},))",
             "leave_out: axis 'seed' has no label '1'",

@@ -9,7 +9,7 @@ import pytest
 
 from vit_jax import cli
 from vit_jax.errors import UserError
-from vit_jax.scaling import multiplier, table
+from vit_jax.scaling import multiplier, published, table
 from vit_jax.scaling.multiplier import Factor, Question
 
 AUGMENTED = Question("augmentation=on", "augmentation=off")
@@ -76,6 +76,36 @@ def test_seeds_are_averaged_and_shown_alone():
     assert [factor.value for factor in at.seeds] == pytest.approx([4, 4.5])
     assert at.factor.value == pytest.approx((4 * 4.5) ** 0.5)
     assert at.reached == pytest.approx(0.1 * (3 + np.log10([4, 4.5]).mean()))
+
+
+@pytest.mark.parametrize("amount", ["flops", "seconds"])
+def test_of_compute_the_durations_are_the_curve(amount):
+    """Accuracy linear in log(steps), which the wide model turns into FLOPs at twice the price."""
+    trained = [
+        {
+            "width": label, "duration": f"{steps} steps", "steps": steps, "seed": seed,
+            "flops": price * steps, "seconds": price * steps * (1 + 0.01 * seed), "examples": 1000,
+            "accuracy": 0.1 * math.log10(gain * steps),
+        }
+        for label, price, gain in (("16", 1, 1), ("64", 2, 6))
+        for steps in (100, 300, 900, 2700)
+        for seed in (0, 1)
+    ]  # fmt: skip
+    found = multiplier.ask(
+        table.from_rows(trained), Question("width=64", "width=16", amount=amount)
+    )
+    assert [each.common for each in found] == [{}] * 4
+    assert [each.factor.value for each in found[:2]] == pytest.approx([3, 3], rel=1e-3)
+    assert [len(each.seeds) for each in found] == [2] * 4
+    assert [each.factor.bound for each in found] == ["", "", ">", ">"]
+
+
+def test_published_prices_are_not_conditions():
+    (found, *_) = multiplier.ask(
+        published.read("vit_compute"),
+        Question("model=ViT-L/16", "model=ViT-B/16", amount="flops"),
+    )
+    assert found.common == {}
 
 
 def test_runs_that_have_not_finished_do_not_count():

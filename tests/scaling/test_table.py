@@ -96,16 +96,25 @@ def test_a_file_of_published_numbers_says_where_they_are_from(tmp_path):
         ("a.txt", "family\n", r"is a \.csv or a \.parquet"),
         ("a.csv", "family,loss\nViT\n", "row 1 has 1 cells under 2 columns"),
         ("a.csv", "family,loss\nViT,low\n", "column 'loss' holds numbers, but .*'low'"),
+        ("a.csv", "loss,loss\n1,2\n", "two columns are called 'loss'"),
+        ("a.csv", b"family\n\xff\n", "is no UTF-8 text"),
+        ("a.parquet", "no parquet", "a.parquet cannot be read: "),
     ],
 )
 def test_what_is_no_table_is_refused_in_a_line(tmp_path, name, text, error):
     if text is not None:
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=error):
         table.read(tmp_path / name)
 
 
-def test_without_pyarrow_there_is_the_csv(tmp_path, monkeypatch):
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "a.csv").write_bytes("\ufefffamily,loss\nViT,1\n".encode())
+    assert table.read(tmp_path / "a.csv").names == ("family", "loss")
+
+
+def test_without_pyarrow_there_is_the_csv_alone(tmp_path, monkeypatch):
+    (tmp_path / "table.parquet").write_text("of another time")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (path,) = table.write([{"family": "ViT"}], tmp_path)
     assert path.name == "table.csv"

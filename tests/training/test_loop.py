@@ -201,14 +201,6 @@ def test_anything_goes_before_the_first_checkpoint(tmp_path):
     workdir.check(tmp_path, runs.tiny_config(seed=1))
 
 
-def test_a_workdir_that_cannot_be_made_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"--workdir=.*file/run cannot be made: Not a directory"):
-        workdir.create(tmp_path / "file" / "run")
-    with pytest.raises(UserError, match=r"--workdir=.*file cannot be made: File exists"):
-        workdir.create(tmp_path / "file")
-
-
 def test_profile_of_steps_that_do_not_exist_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"--profile=5:9.*steps 1 to 6"):
         loop.train(runs.tiny_config(**SHORT), tmp_path, profile=(5, 9))

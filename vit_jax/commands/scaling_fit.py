@@ -3,7 +3,6 @@
 
 import argparse
 import json
-import pathlib
 from collections.abc import Sequence
 
 DESCRIPTION = """Fit a scaling law to the table of a study, or to numbers that a paper published.
@@ -69,6 +68,7 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Fits each group; where there are several, one that is refused does not stop the others."""
     import numpy as np
 
+    from vit_jax import paths
     from vit_jax.errors import UserError
     from vit_jax.scaling import analysis, points, published, report
 
@@ -94,8 +94,7 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise refused[0]
     found, written = json.dumps(report.record(answers), indent=2), report.text(answers)
     if args.to:
-        folder = pathlib.Path(args.to)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = paths.make_folder(args.to, "--to")
         (folder / "fit.json").write_text(found + "\n", encoding="utf-8")
         (folder / "fit.txt").write_text(written + "\n", encoding="utf-8")
     print(found if args.json else written)

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Draws and writes the figure."""
     import pathlib
 
-    from vit_jax import pictures
+    from vit_jax import paths, pictures
     from vit_jax.errors import UserError
     from vit_jax.scaling import figures, points, published
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     options = figures.Options(args.value, args.x, args.y, args.by, args.panels, args.law, others)
     with pictures.style():
         figure = figures.draw(args.figure, table, options)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        paths.make_folder(path.parent, "--to")
         pictures.save(figure, path)
     print(path)
     return 0

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vit_jax import exits
+from vit_jax import exits, paths
 from vit_jax.commands.tables import table
 from vit_jax.errors import UserError
 
@@ -80,6 +80,7 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     if args.dry_run:
         print(_describe(plan, groups))
         return exits.DONE
+    paths.make_folder(args.workdir, "--workdir")
     return _train(plan, groups)
 
 

@@ -96,7 +96,7 @@ def ask(table: Table, question: Question) -> list[Multiplier]:
             whole = [
                 (left[key], right[key])
                 for left, right in by_seed
-                if key in left and key in right and len(right[key][0]) == len(others[key][0])
+                if _as_long(left.get(key), curves[key]) and _as_long(right.get(key), others[key])
             ]
             labels = dict(zip(common, key, strict=True))
             found += _multipliers(labels, curves[key], others[key], whole, question)
@@ -115,15 +115,18 @@ def _multipliers(
     question: Question,
 ) -> Iterator[Multiplier]:
     """Yields what every point of a curve is worth over the other; `seeds`: their curves alone."""
-    for amount, value in zip(*curve, strict=True):
-        alone = []
-        for (amounts, values), its_other in seeds:
-            if amount in amounts:
-                reached = float(values[amounts == amount][0])
-                alone.append(_factor(its_other, reached, question.value, amount))
-        factor = _factor(other, value, question.value, amount)
-        several = tuple(alone) if len(alone) > 1 else ()
-        yield Multiplier(labels, float(amount), float(value), factor, several)
+
+    def factor(curve: Curve, other: Curve, place: int) -> Factor:
+        amounts, values = curve
+        return _factor(other, float(values[place]), question.value, float(amounts[place]))
+
+    for place, (amount, value) in enumerate(zip(*curve, strict=True)):
+        alone = tuple(factor(*each, place) for each in seeds) if len(seeds) > 1 else ()
+        yield Multiplier(labels, float(amount), float(value), factor(curve, other, place), alone)
+
+
+def _as_long(curve: Curve | None, other: Curve) -> bool:
+    return curve is not None and len(curve[0]) == len(other[0])
 
 
 def _by_seed(
@@ -161,11 +164,14 @@ def _sides(table: Table, question: Question) -> tuple[str, Table, Table]:
 def _common(table: Table, column: str, amount: str) -> list[str]:
     """Returns the axes in which both sides must agree: all but what is compared and the amount.
 
-    Without those that follow from others, as the model from its family.
+    Without those that follow from others, as the model from its family, and without how long each
+    trained where the amount grows as it does.
     """
     named = ("family", "model")
-    compared = named if column in named else (column,)
-    axes = [axis for axis in points_lib.axes_of(table) if axis not in (*compared, amount)]
+    apart = {*(named if column in named else (column,)), amount, *points_lib.TRAINING}
+    if amount in points_lib.TRAINING:
+        apart.update(points_lib.durations(table))
+    axes = [axis for axis in points_lib.axes_of(table) if axis not in apart]
     for axis in sorted(axes, key=lambda axis: axis != "model"):
         rest = [other for other in axes if other != axis]
         follows = len(_labels(table, rest)) == len(_labels(table, axes))

@@ -18,6 +18,8 @@ from vit_jax.scaling.table import COLUMNS, Table
 PER_RUN = ("seed", "run", "state", "seconds", "loss", "accuracy", "error", "few_shot")
 # The more the better -> what is left to one, the less the better.
 RISING = {"accuracy": "error", "few_shot": "few_shot_error"}
+# What grows as a model trains on, in studies and in published tables.
+TRAINING = ("flops", "images_seen", "steps", "seconds", "tpu_v3_core_days")
 SHARES = ("accuracy", "error", "few_shot", "few_shot_error")  # in [0, 1], written in per cent
 
 _DERIVED = {falling: rising for rising, falling in RISING.items()}
@@ -80,6 +82,14 @@ def follows(table: Table, name: str, other: str) -> bool:
         return False
     pairs = set(zip(texts(table, name), texts(table, other), strict=True))
     return len(pairs) == len(table.distinct(name)) == len(table.distinct(other)) > 1
+
+
+def durations(table: Table) -> list[str]:
+    """Returns the axes that say how long a model trained: a number of steps, or a number alone."""
+    axes = [name for name in table.names if name not in COLUMNS]
+    if "steps" in table.names:
+        return [name for name in axes if follows(table, name, "steps")]
+    return [name for name in axes if "epoch" in name or "step" in name]
 
 
 def choose(table: Table, conditions: Sequence[str]) -> Table:

@@ -110,7 +110,26 @@ def load(text: str) -> Study:
 
 
 def _check(study: Study) -> None:
-    """Raises UserError for what is wrong with the axes themselves."""
+    """Raises UserError for what is wrong with the study itself."""
+    kinds = {"recipe": str, "axes": Mapping, "fields": Mapping, "share": str, "name": str}
+    for name, kind in kinds.items():
+        if not isinstance(getattr(study, name), kind):
+            what = "text" if kind is str else "dictionary"
+            raise UserError(f"{name}={getattr(study, name)!r} is no {what}")
+    if study.few_shot is not None and not isinstance(study.few_shot, FewShot):
+        raise UserError(f"few_shot={study.few_shot!r}; write FewShot({study.few_shot!r})")
+    _check_axes(study)
+    if isinstance(study.leave_out, Mapping):
+        raise UserError(f"leave_out={study.leave_out!r} is one choice; write a list of such")
+    for choice in study.leave_out:
+        check_labels(study.axes, choice, "leave_out")
+    if study.share and study.share not in study.axes:
+        hint = near_misses(study.share, study.axes) or f"; there are {', '.join(study.axes)}"
+        raise UserError(f"share={study.share!r} is no axis{hint}")
+    _check_fields(study)
+
+
+def _check_axes(study: Study) -> None:
     if not study.axes:
         raise UserError("the study has no axes")
     for axis, labels in study.axes.items():
@@ -118,6 +137,8 @@ def _check(study: Study) -> None:
             raise UserError(f"axis {axis!r}: write letters, digits and _")
         if axis in COLUMNS and axis not in LABELLED:
             raise UserError(f"axis {axis!r} is a column of the table; choose another name")
+        if not isinstance(labels, Mapping):
+            raise UserError(f"axis {axis!r}: {labels!r} is no dictionary of labels")
         if not labels:
             raise UserError(f"axis {axis!r} has no labels")
         for label, fields in labels.items():
@@ -126,12 +147,6 @@ def _check(study: Study) -> None:
                     f"axis {axis!r}: {label!r}: {fields!r} is not a label with its fields; write "
                     "'10%': {'data.train_split': 'train[:10%]'}"
                 )
-    for choice in study.leave_out:
-        check_labels(study.axes, choice, "leave_out")
-    if study.share and study.share not in study.axes:
-        hint = near_misses(study.share, study.axes) or f"; there are {', '.join(study.axes)}"
-        raise UserError(f"share={study.share!r} is no axis{hint}")
-    _check_fields(study)
 
 
 def _check_fields(study: Study) -> None:
@@ -153,18 +168,20 @@ def check_labels(
     """Raises UserError if a choice of labels names an axis or a label that there is not."""
     for axis, labels in choice.items():
         if axis not in axes:
-            hint = near_misses(axis, axes) or f"; there are {', '.join(axes)}"
+            hint = near_misses(str(axis), axes) or f"; there are {', '.join(axes)}"
             raise UserError(f"{what}: there is no axis {axis!r}{hint}")
         for label in as_labels(labels):
             if label not in axes[axis]:
                 known = list(axes[axis])
-                hint = near_misses(label, known) or f"; there are {', '.join(known)}"
+                hint = near_misses(str(label), known) or f"; there are {', '.join(known)}"
                 raise UserError(f"{what}: axis {axis!r} has no label {label!r}{hint}")
 
 
 def as_labels(labels: str | Sequence[str]) -> tuple[str, ...]:
     """Returns one label or several as several."""
-    return (labels,) if isinstance(labels, str) else tuple(labels)
+    if isinstance(labels, str) or not isinstance(labels, Sequence):
+        return (labels,)
+    return tuple(labels)
 
 
 def matches(labels: Mapping[str, str], choice: Mapping[str, str | Sequence[str]]) -> bool:

@@ -140,6 +140,7 @@ def write(rows: Sequence[Row], folder: str | os.PathLike) -> tuple[pathlib.Path,
         try:
             save(table, partial)
         except UserError:
+            (folder / name).unlink(missing_ok=True)  # an older one would be another table
             continue
         partial.replace(folder / name)
         paths.append(folder / name)
@@ -176,7 +177,7 @@ def read(path: str | os.PathLike) -> Table:
     """Reads a table: a `.csv` or `.parquet` file, or the folder of a study.
 
     Raises:
-        UserError: there is none, or a cell of a column of numbers is no number.
+        UserError: there is none, it cannot be read, or a cell of a column of numbers is no number.
     """
     path = pathlib.Path(path)
     if path.is_dir():
@@ -192,12 +193,27 @@ def read(path: str | os.PathLike) -> Table:
 
 def _read_parquet(path: pathlib.Path) -> Table:
     _, parquet = import_parquet()
-    found = parquet.read_table(path)
-    return Table({name: _array(name, found[name].to_pylist()) for name in found.column_names})
+    try:
+        found = parquet.read_table(path)
+    except (OSError, ValueError) as error:  # pyarrow's own are both
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read: {reason}") from None
+    columns = {name: found[name].to_pylist() for name in found.column_names}
+    return Table({name: _parsed(path, name, cells) for name, cells in columns.items()})
+
+
+def _parsed(path: pathlib.Path, name: str, cells: Sequence[Any]) -> np.ndarray:
+    try:
+        return _array(name, cells)
+    except ValueError as error:
+        raise UserError(f"{path}: column {name!r} holds numbers, but {error}") from None
 
 
 def _read_csv(path: pathlib.Path) -> Table:
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no UTF-8 text; save it as CSV in UTF-8") from None
     opening = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     note = "\n".join(line.removeprefix("#").strip() for line in lines[:opening])
     head, *body = list(csv.reader(lines[opening:])) or [[]]
@@ -205,11 +221,8 @@ def _read_csv(path: pathlib.Path) -> Table:
     for number, row in enumerate(cells, 1):
         if len(row) != len(head):
             raise UserError(f"{path}: row {number} has {len(row)} cells under {len(head)} columns")
-    values = {}
-    for index, name in enumerate(head):
-        column = [row[index] for row in cells]
-        try:
-            values[name] = _array(name, column)
-        except ValueError as error:
-            raise UserError(f"{path}: column {name!r} holds numbers, but {error}") from None
-    return Table(values, note)
+    for name in head:
+        if head.count(name) > 1:
+            raise UserError(f"{path}: two columns are called {name!r}; rename one")
+    columns = {name: [row[index] for row in cells] for index, name in enumerate(head)}
+    return Table({name: _parsed(path, name, column) for name, column in columns.items()}, note)

@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vit_jax import config as config_lib
+from vit_jax import paths
 from vit_jax.data.prefetch import prefetch
 from vit_jax.parallel import distributed, peers, sharding
 from vit_jax.parallel.mesh import configured_mesh
@@ -134,7 +135,7 @@ def _announce(config: ConfigDict, folder: Any, recipe: Any, progress: Progress) 
         if differences:
             progress.say(f"{title}\n{workdir.show_changes(differences)}")
     if jax.process_index() == 0:
-        workdir.create(folder)
+        paths.make_folder(folder, "--workdir")
         config_lib.save(config, epath.Path(folder) / workdir.CONFIG)
 
 

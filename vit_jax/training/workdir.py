@@ -119,14 +119,6 @@ def check(folder: str | os.PathLike, config: ConfigDict) -> None:
             )
 
 
-def create(folder: str | os.PathLike) -> None:
-    """Makes the folder of a run; raises UserError if that cannot be."""
-    try:
-        epath.Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir={folder} cannot be made: {error.strerror or error}") from None
-
-
 def show_changes(differences: list[tuple[str, Any, Any]]) -> str:
     """Returns one line a difference."""
     return "\n".join(f"  {field}: {before!r} -> {now!r}" for field, before, now in differences)

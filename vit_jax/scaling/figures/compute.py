@@ -18,12 +18,11 @@ from vit_jax.scaling.figures.naming import Name
 from vit_jax.scaling.fit import Fit
 from vit_jax.scaling.laws import LAWS
 from vit_jax.scaling.points import Points
-from vit_jax.scaling.table import COLUMNS, Table
+from vit_jax.scaling.table import Table
 
 _MOST_LABELS = 20  # models of a panel that are named beside a point,
 _MOST_WITH_PAPERS = 12  # with those of papers
 _BEYOND = 3.0  # how far a law is drawn past the dearest point
-_TRAINING = ("flops", "images_seen", "steps", "seconds")  # what grows as a model trains on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,20 +138,12 @@ def _sizes(table: Table) -> np.ndarray:
 def _runs(cloud: Cloud) -> list[np.ndarray]:
     """Returns the points that one line joins: equal but for what grows as a model trains on."""
     table = cloud.points.table
-    ignored = {*_TRAINING, *points_lib.PER_RUN, *_durations(table)}
+    ignored = {*points_lib.TRAINING, *points_lib.PER_RUN, *points_lib.durations(table)}
     keys = [canvas.labels(table, name) for name in table.names if name not in ignored]
     runs: dict[tuple[str, ...], list[int]] = {}
     for index, key in enumerate(zip(*keys, strict=True)):
         runs.setdefault(key, []).append(index)
     return [np.array(run) for run in runs.values()]
-
-
-def _durations(table: Table) -> list[str]:
-    """Returns the axes that say how long a model trained: a number of steps, or a number alone."""
-    axes = [name for name in table.names if name not in COLUMNS]
-    if "steps" in table.names:
-        return [name for name in axes if points_lib.follows(table, name, "steps")]
-    return [name for name in axes if "epoch" in name or "step" in name]
 
 
 def _frontier(axes: Any, cloud: Cloud, options: Options) -> tuple[dict[str, Line2D], str]:

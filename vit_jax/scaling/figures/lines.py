@@ -60,7 +60,19 @@ def over_shape(table: Table, options: Options) -> Figure:
     known = (x, options.panels, "examples", "model")
     others = [name for name in points_lib.axes_of(table) if name not in known]
     by = next((name for name in others if not points_lib.follows(table, name, x)), "family")
-    return _draw(table, _filled(options, "error", x, options.by or by), line="", ring_best=True)
+    options = _filled(options, "error", x, options.by or by)
+    _check_swept(table, options)
+    return _draw(table, options, line="", ring_best=True)
+
+
+def _check_swept(table: Table, options: Options) -> None:
+    """Raises UserError if no line would have two points, as of a sweep in several directions."""
+    groups, places = (canvas.labels(table, name) for name in (options.by, options.x))
+    if len(set(zip(groups, places, strict=True))) == len(set(groups)):
+        raise UserError(
+            f"--figure=shape: every {options.by} has one {options.x}; choose the rows that agree "
+            "in all else with --where, or name with --by what the lines are"
+        )
 
 
 def _filled(options: Options, value: str, x: str, by: str) -> Options:

@@ -23,6 +23,11 @@ def absolute(path: Path) -> epath.Path:
     return epath.Path(path) if is_remote(path) else epath.Path(path).absolute()
 
 
+def shown(path: Path) -> str:
+    """Returns a path as text that any encoding takes; bytes that are none are written \\xff."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def make_folder(path: Path, option: str) -> epath.Path:
     """Makes a folder that a command is to write into, unless it is there.
 

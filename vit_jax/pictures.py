@@ -28,6 +28,7 @@ _STYLE: dict[Any, Any] = {
     "grid.alpha": 0.25,
     "font.size": 9,
     "legend.frameon": False,
+    "text.parse_math": False,  # names of files and classes may hold a $
 }
 
 

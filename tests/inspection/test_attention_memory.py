@@ -51,6 +51,19 @@ def test_attention_over_pixels_of_the_lecture_notes():
     assert memory.pixel_attention_bytes(128, layers=48, heads=16) == 768 * 2**30
 
 
+@pytest.mark.parametrize("size", ["0", "224x0"])
+def test_a_picture_without_pixels_is_refused(size, capsys):
+    command = ["models", "swin_tiny*", "--attention-memory", f"--image-size={size}"]
+    assert cli.main(command) == 2
+    assert "a side has at least 1 pixel" in capsys.readouterr().err
+
+
+def test_a_size_may_fit_and_its_double_not():
+    """Of 29 pixels a stem of stride 4 leaves a map of 8, of 58 one of 15."""
+    row = memory.row("vit_tiny_r_s16_p8_224", (29, 29))
+    assert (row["entries_a_map"], row["side_doubled"]) == (4, None)
+
+
 def test_patches_of_16_pixels_have_38416_pairs():
     """196 patches of 224 x 224 pixels: 196^2 entries a map without a class token."""
     spec = create_model("ViT-B/16", 2, pool="gap").spec

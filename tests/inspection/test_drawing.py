@@ -92,14 +92,26 @@ def test_units_of_a_mosaic_come_in_pairs():
 def test_a_tile_of_positions_is_brightest_at_its_own(grid):
     """Cosines of the identity: of every tile that is drawn one place is yellow."""
     tokens = grid[0] * grid[1]
-    image = pixels(drawing.positions(np.eye(tokens).reshape(*grid, *grid)))
+    figure = drawing.positions(np.eye(tokens).reshape(*grid, *grid))
+    image = pixels(figure)
     yellow = np.abs(image - np.array([253, 231, 37])).max(-1) <= 2
     step = -(-max(grid) // 16)  # of more than 16 rows or columns not all are drawn
     drawn = [np.arange(step // 2, n, step) for n in grid]
-    sheet = yellow[:, 60:-100]  # between the names and the scale
-    longest = max(map(len, drawn))
-    cell = (560 // longest / max(grid)) ** 2
-    assert sheet.sum() / cell == pytest.approx(len(drawn[0]) * len(drawn[1]), rel=0.2)
+    sheet = yellow[34:-40, 60:-100]  # between the names and the scale
+    side = 560 // max(map(len, drawn))  # of the longer side of a tile
+    high, wide = (side * n // max(grid) for n in grid)
+    for i, row in enumerate(drawn[0]):
+        for j, column in enumerate(drawn[1]):
+            top, left = i * (high + 4), j * (wide + 4)
+            spots = np.argwhere(sheet[top : top + high, left : left + wide])
+            at = (spots.mean(0) + 0.5) * grid / [high, wide] - 0.5
+            np.testing.assert_allclose(at, [row, column], atol=0.6)
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
+        str(r + 1) for r in drawn[0]
+    ]
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == [
+        str(c + 1) for c in drawn[1]
+    ]
 
 
 def test_every_head_is_a_point_at_its_height():
@@ -111,6 +123,15 @@ def test_every_head_is_a_point_at_its_height():
     mean, uniform = (line.get_ydata() for line in axes.lines)
     assert list(mean) == [1.5, 4]
     assert list(uniform) == [2.5, 2.5]
+
+
+def test_reaches_stand_at_their_depths():
+    far = {"a": {0.0: 1.0, 0.5: 2.0}, "cost_$5_$6": {0.0: 3.0, 1 / 3: 4.0, 1.0: 5.0}}
+    figure = drawing.reaches(far)
+    pixels(figure)  # a name is no formula
+    (axes,) = figure.axes
+    assert [dict(zip(*line.get_data(), strict=True)) for line in axes.lines] == list(far.values())
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(far)
 
 
 def test_filters_are_scaled_alone_around_grey():

@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from vit_jax import cli, config
 from vit_jax.data import ops as ops_lib
 from vit_jax.data.tensorflow import import_tensorflow
-from vit_jax.inspection import attention, geometry, look, windows
+from vit_jax.inspection import attention, geometry, look, receptive, windows
 from vit_jax.models import init_variables
 from vit_jax.training import trained
 from vit_jax.weights import conversion
@@ -151,6 +152,52 @@ def test_without_pictures_what_needs_none_is_drawn(place, capsys):
     assert {name.split("/")[0] for name in numbers} == {"mixing", "pictures"}
 
 
+def test_a_receptive_field_is_that_of_the_pixel_asked_for(place):
+    """Off the middle; rows are not columns. Each batch of inputs has its own signs."""
+    _, _, numbers = inspect(place, "resnet", "--figures=receptive", "--at=3,12")
+    run = trained.load(place / "resnet")
+    noise = np.random.default_rng(0).normal(size=(16, 16, 16, 3)).astype(np.float32)
+    variables = {"params": run.params, **run.model_state}
+    at = 3.5 / 16, 12.5 / 16
+    batches = [
+        receptive.of_model(run.model, variables, batch, at, seed=seed)
+        for seed, batch in enumerate(np.split(noise, 2))
+    ]
+    for name in ("stem", "block_01"):
+        mean = np.mean([batch[name] for batch in batches], axis=0)
+        np.testing.assert_allclose(numbers[f"receptive/{name}"], mean, rtol=1e-4, atol=1e-9)
+    row, column = np.unravel_index(numbers["receptive/stem"].argmax(), (16, 16))
+    assert abs(row - 3) <= 2
+    assert abs(column - 12) <= 2
+
+
+def test_an_earlier_call_leaves_nothing_behind(place, tmp_path):
+    """Of the same figures; others, and files of the user's own, stay."""
+    options = ["--figures=attention", f"--to={tmp_path}"]
+    (tmp_path / "attention.txt").write_text("mine")
+    (tmp_path / "distance.png").write_text("mine")
+    assert cli.main(["inspect", str(place / "vit"), str(place / "pictures"), *options]) == 0
+    assert len(list(tmp_path.glob("attention_*.png"))) == 3
+    one = str(place / "pictures" / "1.png")
+    assert cli.main(["inspect", str(place / "vit"), one, *options]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "attention_1_1.png", "numbers.npz", "attention.txt", "distance.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["cost_$5_$6.png", b"a\xffb.png".decode("utf-8", "surrogateescape")]
+)
+def test_any_name_of_a_file_will_do(place, tmp_path, name, capsys):
+    shutil.copy(place / "pictures" / "0.png", tmp_path / name)
+    figures = "--figures=attention,rollout,features"
+    target = tmp_path / "inside"
+    command = ["inspect", str(place / "vit"), str(tmp_path / name), figures, f"--to={target}"]
+    assert cli.main(command) == 0
+    assert len(list(target.glob("*.png"))) == 3
+    assert "attention_1_" in capsys.readouterr().out
+
+
 def test_the_background_may_be_left_out(place):
     words = [str(place / "pictures"), "--figures=features"]
     for black, flags in ((False, ()), (True, ("--foreground",))):
@@ -204,6 +251,11 @@ def test_what_cannot_be_read_is_named(place, capsys):
         (["--at=3"], "--at='3' is no pixel; write Y,X"),
         (["--model=ViT-B/16"], "--model: a checkpoint of ours is looked into as it is"),
         (["--figures=bias", "--compare=x"], "--compare is for the figure receptive"),
+        (["--figures=receptive", "--compare=x", "--layers=1"], "leave out --layers"),
+        (["--figures=bias", "--foreground"], "--foreground is for the figure features"),
+        (["--figures=filters", "--at=1,1"], "--at is for the figure attention or receptive"),
+        (["--figures=bias,mixing"], "nothing to draw: bias: no relative position bias"),
+        (["--figures=distance"], "nothing to draw: distance: no pictures were given"),
     ],
 )
 def test_mistakes_die_in_a_line(words, complaint, place, tmp_path, capsys):
@@ -211,6 +263,13 @@ def test_mistakes_die_in_a_line(words, complaint, place, tmp_path, capsys):
     assert cli.main(command) == 2
     assert complaint in capsys.readouterr().err
     assert not pathlib.Path(tmp_path / "none").exists()
+
+
+def test_a_folder_that_is_a_file_is_refused(place, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    command = ["inspect", str(place / "mixer"), "--figures=filters", f"--to={tmp_path / 'file'}"]
+    assert cli.main(command) == 2
+    assert "cannot be made: File exists" in capsys.readouterr().err
 
 
 def test_weights_of_others_need_a_name(place, tmp_path, capsys):

@@ -63,6 +63,31 @@ def test_the_place_is_where_it_is_said_to_be():
     assert found["coarse"].nonzero()[0].tolist() == [4]  # the second row of two begins at pixel 4
 
 
+def test_signs_are_others_for_every_seed():
+    """Of the sum and the difference of two pixels, equal signs leave one, others the other."""
+    images = np.ones((1, 1, 2, 1), np.float32)
+
+    def maps(_, x):
+        pair = jnp.stack([x[..., 0, 0] + x[..., 1, 0], x[..., 0, 0] - x[..., 1, 0]], -1)
+        return {"pair": pair[:, :, None]}
+
+    found = [receptive.fields(maps, (), images, seed=seed)["pair"] for seed in range(8)]
+    assert {tuple(field[0]) for field in found} == {(1, 0), (0, 1)}
+
+
+def test_a_place_of_a_map_that_reaches_beyond_the_picture():
+    """Four tokens of 32 pixels on 100: pixel 50 is of the second, as where attention is asked."""
+    model = create_model(
+        "swin_tiny_patch4_window7_224", 2, image_size=100, depths=(1, 1, 1, 1), width=4,
+        num_heads=(1, 1, 1, 1), window_size=1,
+    )  # fmt: skip
+    images = np.random.default_rng().normal(size=(2, 100, 100, 3)).astype(np.float32)
+    variables = random_variables(model, (100, 100))
+    found = receptive.of_model(model, variables, images, (0.505, 0.505), ["block_03"])
+    rows, columns = np.nonzero(found["block_03"])
+    assert (rows.min(), rows.max()) == (columns.min(), columns.max()) == (32, 63)
+
+
 def random_variables(model, size):
     shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0), (*size, 3)))
     draw = np.random.default_rng()

@@ -7,6 +7,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
 
 from vit_jax.inspection import features, mixing, positions
 from vit_jax.layers.position import sincos_2d
@@ -94,9 +95,26 @@ def test_the_kernel_that_reads_pixels(name, fields, path):
     model = create_model(name, 2, **fields)
     params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params)
-    found, kernel = positions.pixel_kernel(zeros)
+    found, kernel = positions.pixel_kernel(model.spec, zeros)
     assert found == path
     assert kernel.shape[2] == 3
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_r_s16_p8_224", "resnetv2_50x1_bit", "resnet18"])
+def test_a_standardised_kernel_is_shown_as_it_is_applied(name):
+    """What a constant or a factor adds to a filter changes nothing that the network sees."""
+    spec = create_model(name, 2).spec
+    kernel = np.random.default_rng().normal(size=(7, 7, 3, 5)).astype(np.float32)
+    changed = kernel * [1, 2, 3, 4, 5] + [5, 4, 3, 2, 1]
+    path = "root/conv/kernel" if name.startswith("resnet") else "stem/root/conv/kernel"
+    params = [unflatten_dict({path: k.astype(np.float32)}, sep="/") for k in (kernel, changed)]
+    first, second = (positions.pixel_kernel(spec, p)[1] for p in params)
+    if name == "resnet18":
+        np.testing.assert_array_equal(second, changed.astype(np.float32))
+        return
+    np.testing.assert_allclose(second, first, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(first.mean((0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(first.std((0, 1, 2)), 1, rtol=1e-4)
 
 
 @pytest.mark.parametrize("scanned", [False, True])

@@ -11,6 +11,7 @@ import pytest
 
 from vit_jax.inspection import look, windows
 from vit_jax.inspection.geometry import Block, Windows, blocks
+from vit_jax.inspection.survey import uniform_distance
 from vit_jax.layers.window import WindowAttention, fit_window
 from vit_jax.models import create_model, init_params
 
@@ -96,6 +97,25 @@ def test_distance_is_measured_on_the_picture(name):
     np.testing.assert_allclose(
         windows.mean_distance(maps, block), np.mean(reached, axis=0), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_uniform_attention_would_be_is_the_mean_over_what_is_seen(name):
+    """Each query, the mean distance to the places that it sees, itself among them."""
+    block = a_block(name)
+    places = np.array(list(np.ndindex(block.grid)))
+    means = []
+    for row, column in places:
+        seen = np.argwhere(windows.visible(block, (row, column)))
+        means.append(np.hypot(*(seen - [row, column]).T).mean())
+    assert uniform_distance(block) == pytest.approx(block.pixels * np.mean(means), rel=1e-6)
+
+
+def test_uniform_attention_of_a_vit_leaves_out_the_class_token():
+    block = Block("block_00", (2, 3), 5, prefix=2, heads=1)
+    places = np.array(list(np.ndindex(2, 3)))
+    apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
+    assert uniform_distance(block) == pytest.approx(5 * apart.mean())
 
 
 def test_uniform_attention_in_windows_looks_as_far_as_a_window_is_wide():

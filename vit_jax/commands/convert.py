@@ -171,6 +171,8 @@ def parse_sides(text: str | None, flag: str) -> Any:
     if not re.fullmatch(r"\d+(x\d+)?", text):
         raise UserError(f"{flag}={text!r} is no size; write 384 or 384x256")
     sides = [int(side) for side in text.split("x")]
+    if not all(sides):
+        raise UserError(f"{flag}={text!r}: a side has at least 1 pixel")
     return sides[0], sides[-1]
 
 

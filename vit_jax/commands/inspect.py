@@ -2,13 +2,16 @@
 """`vit-jax inspect`."""
 
 import argparse
+import contextlib
 import json
 import pathlib
 import re
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vit_jax import paths
 from vit_jax.commands.tables import table
 from vit_jax.errors import UserError
 
@@ -53,41 +56,91 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Draws; 1 if a picture could not be read."""
-    from vit_jax.evaluation.prediction_files import find_images
+    import numpy as np
+
     from vit_jax.inspection import figures, survey
 
     kinds = figures.choose([name for name in args.figures.split(",") if name])
-    if args.compare and "receptive" not in [kind.name for kind in kinds]:
-        raise UserError("--compare is for the figure receptive; add it to --figures")
-    paths, left_out_files = find_images(args.images) if args.images else ([], {})
-    if left_out_files:
-        count = sum(left_out_files.values())
-        print(f"vit-jax: left out {count} files that are no pictures by name", file=sys.stderr)
+    _check(args, {kind.name for kind in kinds})
+    files = _pictures(args, {kind.name for kind in kinds})
     model = _open(args.checkpoint, args, overrides)
-    pictures = survey.read_pictures(model, paths)
+    pictures = survey.read_pictures(model, files)
     for path, reason in pictures.failures:
         print(f"vit-jax: skipped {path}: {reason}", file=sys.stderr)
     looked = survey.Survey(model, pictures, _layers(args.layers), _at(args.at), args.foreground)
     others = {name: _other(name, looked) for name in args.compare}
 
-    target = pathlib.Path(args.to)
-    target.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, str]] = []
-    left_out: dict[str, str] = {}
+    left_out = {kind.name: reason for kind in kinds if (reason := _lacks(kind, looked))}
+    if len(left_out) == len(kinds):
+        name, reason = next(iter(left_out.items()))
+        raise UserError(f"there is nothing to draw: {name}: {reason}")
+    drawn = [kind for kind in kinds if kind.name not in left_out]
     numbers: dict[str, Any] = {"pictures": pictures.names}
-    for kind in kinds:
-        reason = kind.lacks(looked)
-        if not reason and kind.needs_pictures and not pictures.names:
-            reason = "no pictures were given"
-        if reason:
-            left_out[kind.name] = reason
-            continue
-        made = _make(kind, args.checkpoint, looked, others)
-        numbers |= {f"{kind.name}/{name}": array for name, array in made.numbers.items()}
-        rows += _save(kind, made, target)
-    _save_numbers(numbers, target)
-    _say(args, rows, left_out, looked)
+    rows = []
+    with _arriving(args.to, [kind.name for kind in drawn]) as draft:
+        for kind in drawn:
+            made = _make(kind, args.checkpoint, looked, others)
+            numbers |= {f"{kind.name}/{name}": array for name, array in made.numbers.items()}
+            rows.append(_save(kind, made, draft, args.to))
+        np.savez_compressed(draft / "numbers.npz", **numbers)
+    _say(args, rows, left_out)
     return 1 if pictures.failures else 0
+
+
+# Options that only some figures heed.
+_HEEDED = {
+    "--at": {"attention", "receptive"},
+    "--foreground": {"features"},
+    "--compare": {"receptive"},
+}
+
+
+def _check(args: argparse.Namespace, kinds: set[str]) -> None:
+    """Refuses what would have no effect, before anything is opened."""
+    for option, heeding in _HEEDED.items():
+        if getattr(args, option[2:]) and not heeding & kinds:
+            raise UserError(
+                f"{option} is for the figure {' or '.join(sorted(heeding))}; add it to --figures"
+            )
+    if args.compare and args.layers:
+        raise UserError("--compare draws blocks of several models; leave out --layers")
+
+
+def _pictures(args: argparse.Namespace, kinds: set[str]) -> list[str]:
+    """Returns the files to look at: all where a mean is asked for, else those that are drawn."""
+    from vit_jax.evaluation.prediction_files import find_images
+    from vit_jax.inspection.survey import SHOWN
+
+    files, others = find_images(args.images) if args.images else ([], {})
+    if others:
+        count = sum(others.values())
+        print(f"vit-jax: left out {count} files that are no pictures by name", file=sys.stderr)
+    if len(files) > SHOWN:
+        print(f"vit-jax: drawn are the first {SHOWN} of {len(files)} pictures", file=sys.stderr)
+    return files if "distance" in kinds else files[:SHOWN]
+
+
+def _lacks(kind: "Kind", looked: "Survey") -> str:
+    """Returns why a figure cannot be drawn, or ""."""
+    if reason := kind.lacks(looked):
+        return reason
+    if not kind.needs_pictures or looked.pictures.names:
+        return ""
+    return "no picture could be read" if looked.pictures.failures else "no pictures were given"
+
+
+@contextlib.contextmanager
+def _arriving(to: str, kinds: Sequence[str]) -> Iterator[pathlib.Path]:
+    """Yields a folder whose files move to `to` once all are there, in place of older ones."""
+    target = pathlib.Path(paths.make_folder(to, "--to"))
+    with tempfile.TemporaryDirectory(prefix=".inspect.", dir=target) as folder:
+        draft = pathlib.Path(folder)
+        yield draft
+        for old in target.iterdir():
+            if re.fullmatch(rf"({'|'.join(kinds)})(_.*)?\.png", old.name):
+                old.unlink()
+        for file in draft.iterdir():
+            file.replace(target / file.name)
 
 
 def _open(checkpoint: str, args: argparse.Namespace, overrides: Sequence[str]) -> "Trained":
@@ -176,29 +229,19 @@ def _named(surveys: "dict[str, Survey]") -> "dict[str, Survey]":
     return short if len(short) == len(surveys) else surveys
 
 
-def _save(kind: "Kind", made: "Made", target: pathlib.Path) -> list[dict[str, str]]:
-    """Writes the pictures; returns a row of the table for each kind."""
+def _save(kind: "Kind", made: "Made", draft: pathlib.Path, to: str) -> dict[str, str]:
+    """Writes the pictures of a kind; returns its row of the table."""
     from vit_jax import pictures
 
-    paths = [
-        pictures.save(figure, target / f"{kind.name}{end}.png")
-        for end, figure in made.pictures.items()
-    ]
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return [{"figure": kind.name, "file": f"{paths[0]}{more}", "shows": kind.shows}]
+    names = [f"{kind.name}{end}.png" for end in made.pictures]
+    for name, figure in zip(names, made.pictures.values(), strict=True):
+        pictures.save(figure, draft / name)
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    file = f"{pathlib.Path(to) / names[0]}{more}"
+    return {"figure": kind.name, "file": file, "shows": kind.shows}
 
 
-def _save_numbers(numbers: dict[str, Any], target: pathlib.Path) -> None:
-    import numpy as np
-
-    np.savez_compressed(target / "numbers.npz", **numbers)
-
-
-def _say(
-    args: argparse.Namespace, rows: list[Any], left_out: dict[str, str], looked: "Survey"
-) -> None:
-    from vit_jax.inspection.survey import SHOWN
-
+def _say(args: argparse.Namespace, rows: list[Any], left_out: dict[str, str]) -> None:
     if args.json:
         print(json.dumps({"figures": rows, "left_out": left_out}, indent=2))
         return
@@ -206,5 +249,3 @@ def _say(
     print(f"{args.to}/numbers.npz: the numbers behind them")
     for name, reason in left_out.items():
         print(f"left out: {name}: {reason}")
-    if len(looked.pictures.names) > SHOWN:
-        print(f"drawn are the first {SHOWN} of {len(looked.pictures.names)} pictures")

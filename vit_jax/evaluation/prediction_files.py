@@ -22,6 +22,7 @@ from vit_jax.data.sources.folder import EXTENSIONS
 from vit_jax.errors import UserError
 from vit_jax.evaluation.prediction import Predictor, likeliest
 from vit_jax.evaluation.prediction_formats import WRITERS, Part, import_parquet
+from vit_jax.paths import shown
 from vit_jax.registry import near_misses
 from vit_jax.training.integrity import write_whole
 
@@ -141,7 +142,7 @@ def predict_to_file(
         for start in starts:
             names = paths[start : start + PART_IMAGES]
             with np.load(table.parts / f"{start:09d}.npz") as arrays:
-                part = Part(images=np.array([_shown(name) for name in names]), **arrays)
+                part = Part(images=np.array([shown(name) for name in names]), **arrays)
             failures.extend((n, e) for n, e in zip(names, part.errors.tolist(), strict=True) if e)
             yield part
 
@@ -152,14 +153,9 @@ def predict_to_file(
     return failures
 
 
-def _shown(path: str) -> str:
-    """Returns a path as text that any encoding takes; bytes that are none are written \\xff."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def _claim(predictor: Predictor, paths: Sequence[str], table: Table) -> None:
     """Makes the folder of parts, or makes sure that it is of this very table."""
-    content = json.dumps([list(map(_shown, paths)), table.top, table.features, PART_IMAGES])
+    content = json.dumps([list(map(shown, paths)), table.top, table.features, PART_IMAGES])
     text = f"{predictor.fingerprint} {hashlib.sha256(content.encode()).hexdigest()}"
     job = table.parts / "job.json"
     if job.exists():

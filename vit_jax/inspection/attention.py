@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vit_jax.inspection.geometry import Block, distances, points
+from vit_jax.inspection.geometry import Block, depth, distances, points
 
 
 def rollout(maps: Sequence[np.ndarray], residual: float = 0.5) -> np.ndarray:
@@ -55,7 +55,7 @@ def over_picture(rows: np.ndarray, block: Block) -> np.ndarray:
 
 def rollout_of_answer(spec: Any, maps: Mapping[str, np.ndarray], block: Block) -> np.ndarray:
     """Returns how much of each patch is in what a ViT's head reads, by rollout: `[B, h, w]`."""
-    layers = [maps[name] for name in sorted(maps) if name != "pool"]
+    layers = [maps[name] for name in sorted(maps, key=depth) if name != "pool"]
     flow = rollout(layers)
     read = np.broadcast_to(readout(spec, maps), flow.shape[:2])
     return over_picture(np.einsum("bn,bnm->bm", read, flow), block)

@@ -223,20 +223,24 @@ def filters(components: np.ndarray, title: str = "", columns: int = 7) -> Figure
     return tiles(rows, title=title, side=72)
 
 
-def reaches(spreads: Mapping[str, Sequence[float]]) -> Figure:
-    """Draws how far receptive fields reach, in pixels, against depth: a line a model."""
+def reaches(spreads: Mapping[str, Mapping[float, float]]) -> Figure:
+    """Draws how far receptive fields reach, against depth: a line a model.
+
+    Args:
+        spreads: model -> share of the blocks that are passed -> pixels.
+    """
     with pictures.style():
         figure = Figure(figsize=(5.4, 3.8), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         for name, values in spreads.items():
-            axes.plot(np.linspace(0, 1, len(values)), values, "o-", markersize=3, label=name)
+            axes.plot(list(values), list(values.values()), "o-", markersize=3, label=name)
         axes.set(
             xlabel="depth (0: what enters the blocks, 1: what leaves them)",
             ylabel="reach of the receptive field (pixels)",
             title="How far the middle sees",
         )
-        axes.set_ylim(0, 1.1 * max(map(max, spreads.values())))
+        axes.set(xlim=(-0.03, 1.03), ylim=(0, 1.1 * max(max(v.values()) for v in spreads.values())))
         if len(spreads) > 1:
             axes.legend()
         return figure

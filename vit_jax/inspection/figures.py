@@ -77,6 +77,24 @@ def _pictured(survey: Survey, index: int) -> np.ndarray:
     return drawing.enlarged(survey.shown[index])[0]
 
 
+def _names(survey: Survey) -> list[str]:
+    """Returns what the pictures that are drawn are called: their files, without the ends."""
+    return [pathlib.Path(name).stem[:24] for name in survey.pictures.names[: len(survey.shown)]]
+
+
+def _laid(survey: Survey, tile: np.ndarray, name: str, picture: np.ndarray) -> np.ndarray:
+    """Returns a block's map `[h, w, ...]` in the pixels of a picture.
+
+    Tokens at the lower and right border may reach beyond it; a map that is not of tokens (of a
+    convolutional network) comes back as it is.
+    """
+    pixels = {block.name: block.pixels for block in survey.blocks}.get(name)
+    if pixels is None:
+        return tile
+    side = pixels * picture.shape[0] // survey.size[0]
+    return tile.repeat(side, 0).repeat(side, 1)[: picture.shape[0], : picture.shape[1]]
+
+
 @_file("attention", "what a query looks at, by layer and head", _no_attention)
 def attention(survey: Survey) -> Made:
     """Attention maps of one query over each picture: a row a layer, a column a head."""
@@ -90,8 +108,7 @@ def attention(survey: Survey) -> Made:
             [_attended(survey, block, picture, head) for head in rows[block.name][index]]
             for block in survey.chosen
         ]
-        name = pathlib.Path(survey.pictures.names[index]).stem
-        figures[f"_{index + 1}_{name}"] = drawing.tiles(
+        figures[f"_{index + 1}_{_names(survey)[index]}"] = drawing.tiles(
             [[picture], *drawn],
             row_names=["picture", *(_layer(block.name) for block in survey.chosen)],
             column_names=[f"head {head}" for head in range(most)],
@@ -103,15 +120,11 @@ def attention(survey: Survey) -> Made:
 def _attended(
     survey: Survey, block: geometry.Block, picture: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Returns a map over the picture, with the query framed where it is on it.
-
-    Tokens at the lower and right border may reach beyond the picture.
-    """
-    side = block.pixels * picture.shape[0] // survey.size[0]
-    over = np.kron(weights, np.ones((side, side)))[: picture.shape[0], : picture.shape[1]]
-    seen = drawing.overlay(picture, over)
+    """Returns a map over the picture, with the query framed where it is on it."""
+    seen = drawing.overlay(picture, _laid(survey, weights, block.name, picture))
     if survey.of_class_token:
         return seen
+    side = block.pixels * picture.shape[0] // survey.size[0]
     row, column = survey.query(block)
     return drawing.marked(seen, (row * side, column * side), side)
 
@@ -129,11 +142,15 @@ def rollout(survey: Survey) -> Made:
     rows = []
     for index, _ in enumerate(survey.shown):
         picture = _pictured(survey, index)
-        maps = [drawing.overlay(picture, found[index]) for found in numbers.values()]
+        maps = [
+            drawing.overlay(picture, _laid(survey, found[index], survey.blocks[-1].name, picture))
+            for found in numbers.values()
+        ]
         rows.append([picture, *maps])
-    names = [pathlib.Path(name).stem[:24] for name in survey.pictures.names[: len(rows)]]
     title = "Rollout: 0.5 A + 0.5 I, heads averaged, layers multiplied"
-    figure = drawing.tiles(rows, row_names=names, column_names=columns, title=title, side=144)
+    figure = drawing.tiles(
+        rows, row_names=_names(survey), column_names=columns, title=title, side=144
+    )
     return Made(numbers, {"": figure})
 
 
@@ -163,7 +180,7 @@ def position_similarity(survey: Survey) -> Made:
 
 
 def _no_filters(survey: Survey) -> str:
-    kernel = positions.pixel_kernel(survey.run.params)
+    kernel = positions.pixel_kernel(survey.spec, survey.run.params)
     return "" if kernel else "no kernel reads the pixels"
 
 
@@ -173,7 +190,7 @@ def _no_filters(survey: Survey) -> str:
 )  # fmt: skip
 def patch_filters(survey: Survey) -> Made:
     """The first 28 components of the patch embedding, or of a first convolution."""
-    found = positions.pixel_kernel(survey.run.params)
+    found = positions.pixel_kernel(survey.spec, survey.run.params)
     assert found is not None
     path, kernel = found
     components, shares = positions.patch_components(kernel)
@@ -227,16 +244,18 @@ def feature_colours(survey: Survey) -> Made:
         name: features.colours(maps, survey.foreground)
         for name, maps in survey.seen.features.items()
     }
-    rows = [
-        [_pictured(survey, i), *(np.round(255 * c[i]).astype(np.uint8) for c in found.values())]
-        for i in range(len(survey.shown))
-    ]
-    names = [pathlib.Path(name).stem[:24] for name in survey.pictures.names[: len(rows)]]
+    rows = []
+    for index in range(len(survey.shown)):
+        picture = _pictured(survey, index)
+        rows.append([picture])
+        for name, colours in found.items():
+            tile = np.round(255 * colours[index]).astype(np.uint8)
+            rows[-1].append(_laid(survey, tile, name, picture))
     figure = drawing.tiles(
         rows,
-        row_names=names,
+        row_names=_names(survey),
         column_names=["picture", *map(_layer, found)],
-        title="First three principal components of a layer's features, over all pictures",
+        title="First three principal components of a layer's features, over these pictures",
     )
     return Made(found, {"": figure})
 
@@ -253,12 +272,19 @@ def receptive_field(survey: Survey) -> Made:
 def compare_fields(surveys: Mapping[str, Survey]) -> Made:
     """Effective receptive fields of several models, by name."""
     found = {name: survey.receptive for name, survey in surveys.items()}
-    reaches = {n: [receptive.spread(f) for f in fields.values()] for n, fields in found.items()}
+    reaches = {
+        model: {
+            geometry.depth(name) / surveys[model].depth: receptive.spread(field)
+            for name, field in fields.items()
+        }
+        for model, fields in found.items()
+    }
     title = "Receptive field of the middle over random inputs (roots of shares)"
     if len(found) == 1:
         columns = [_layer(name) for name in next(iter(found.values()))]
     else:
-        columns, title = [], f"{title}\nfrom left to right: what enters the blocks, then each block"
+        columns = []
+        title += "\nfrom left to right: what enters the blocks, then the blocks"
     rows = [
         [drawing.heat(np.sqrt(field)) for field in fields.values()] for fields in found.values()
     ]

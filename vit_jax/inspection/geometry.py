@@ -58,9 +58,10 @@ class Block:
         """The tokens that attend to each other: the side of an attention map."""
         return math.prod(self.grid if self.windows is None else self.windows.size) + self.prefix
 
-    def centre(self, row: int, column: int) -> tuple[float, float]:
-        """Returns the pixel (y, x) in the middle of a token."""
-        return (row + 0.5) * self.pixels - 0.5, (column + 0.5) * self.pixels - 0.5
+    @property
+    def covered(self) -> Pair:
+        """Height and width, in pixels, that the tokens cover: the image, or more than it has."""
+        return self.grid[0] * self.pixels, self.grid[1] * self.pixels
 
     def token_at(self, pixel: Pair) -> Pair:
         """Returns the token (row, column) that covers a pixel (y, x)."""
@@ -123,6 +124,12 @@ def as_map(features: Any, spec: Any, size: Pair) -> Any:
     block = blocks(spec, size)[0]
     patches = features[:, block.prefix :]
     return patches.reshape(len(features), *block.grid, features.shape[-1])
+
+
+def depth(name: str) -> int:
+    """Returns how many blocks a map has passed: 0 of "stem" and others, n + 1 of "block_n"."""
+    kind, _, number = name.partition("_")
+    return int(number) + 1 if kind == "block" else 0
 
 
 def distances(points: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@
 import dataclasses
 from typing import Any
 
+from vit_jax.errors import UserError
 from vit_jax.inspection.geometry import blocks
 from vit_jax.layers.window import Pair
 from vit_jax.models import model_info
@@ -44,17 +45,17 @@ def attention_maps(spec: Any, size: Pair | None = None) -> list[Maps]:
     return found
 
 
-def attention_bytes(spec: Any, size: Pair | None = None, itemsize: int = FLOAT32) -> int:
-    """Returns the bytes of all attention maps of one image, as training keeps them."""
-    return itemsize * sum(maps.entries for maps in attention_maps(spec, size))
+def attention_bytes(spec: Any, size: Pair | None = None) -> int:
+    """Returns the bytes, in float32, of all attention maps of one image, as training keeps them."""
+    return FLOAT32 * sum(maps.entries for maps in attention_maps(spec, size))
 
 
-def pixel_attention_bytes(side: int, layers: int, heads: int, itemsize: int = FLOAT32) -> int:
+def pixel_attention_bytes(side: int, layers: int, heads: int) -> int:
     """Returns the bytes of attention over the pixels of a square image: R^4 entries a map.
 
     R = 128, 48 layers of 16 heads, float32: 128^4 x 48 x 16 x 4 bytes = 768 GiB (825 GB).
     """
-    return side**4 * layers * heads * itemsize
+    return side**4 * layers * heads * FLOAT32
 
 
 def row(name: str, size: Pair | None = None) -> dict[str, Any]:
@@ -67,7 +68,10 @@ def row(name: str, size: Pair | None = None) -> dict[str, Any]:
     size = size or spec.size
     maps = attention_maps(spec, size)
     now = attention_bytes(spec, size)
-    twice = attention_bytes(spec, (2 * size[0], 2 * size[1]))
+    try:
+        twice = attention_bytes(spec, (2 * size[0], 2 * size[1]))
+    except UserError:  # a convolutional stem may divide the one and not the other
+        twice = 0
     largest = max((m.queries * m.keys for m in maps), default=0)
     heads = sum(block.heads for block in blocks(spec, size))
     over_pixels = (size[0] * size[1]) ** 2 * heads * FLOAT32
@@ -77,6 +81,6 @@ def row(name: str, size: Pair | None = None) -> dict[str, Any]:
         "entries_a_map": largest,
         "maps": sum(m.count for m in maps),
         "mib": round(now / 2**20, 2),
-        "side_doubled": round(twice / now, 2) if now else None,
+        "side_doubled": round(twice / now, 2) if twice else None,
         "over_pixels_gib": round(over_pixels / 2**30, 1),
     }

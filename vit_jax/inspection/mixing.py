@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vit_jax.inspection.geometry import depth
 from vit_jax.layers.stack import unstack_layers
 from vit_jax.models.mixer import MixerSpec
 
@@ -16,7 +17,7 @@ def token_weights(spec: MixerSpec, params: Mapping[str, Any]) -> dict[str, np.nd
     Mixer paper (arXiv 2105.01601), figure 5: the first layer of each token-mixing MLP.
     """
     unrolled = unstack_layers(params)
-    names = sorted(name for name in unrolled if name.startswith("block_"))
+    names = sorted((name for name in unrolled if name.startswith("block_")), key=depth)
     kernels = {name: unrolled[name]["token_mlp"]["fc1"]["kernel"] for name in names}
     return {
         name: np.asarray(kernel, np.float32).T.reshape(-1, *spec.grid)

@@ -8,6 +8,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from vit_jax.inspection.geometry import blocks
+from vit_jax.layers.norm import standardise
 from vit_jax.layers.position import sincos_2d
 from vit_jax.layers.window import Pair
 from vit_jax.models.vit import ViTSpec
@@ -36,14 +37,19 @@ def similarity(table: np.ndarray) -> np.ndarray:
     return np.einsum("ijd,kld->ijkl", unit, unit)
 
 
-def pixel_kernel(params: Mapping[str, Any]) -> tuple[str, np.ndarray] | None:
+def pixel_kernel(spec: Any, params: Mapping[str, Any]) -> tuple[str, np.ndarray] | None:
     """Returns the path and value of the kernel `[P, P, C, D]` that reads the pixels, or None.
 
-    That is the patch embedding; of a convolutional network or a hybrid, the first convolution.
+    That is the patch embedding; of a convolutional network or a hybrid, the first convolution, as
+    it is applied: in a hybrid and a BiT with mean 0 and variance 1 of each filter.
     """
     flat = flatten_dict(params, sep="/")
     path = next((path for path in READERS if path in flat), None)
-    return None if path is None else (path, np.asarray(flat[path], np.float32))
+    if path is None:
+        return None
+    kernel = np.asarray(flat[path], np.float32)
+    standardised = getattr(spec, "standardised", path.startswith("stem/"))
+    return path, np.asarray(standardise(kernel, 1e-8, (0, 1, 2))) if standardised else kernel
 
 
 def patch_components(kernel: np.ndarray, count: int = 28) -> tuple[np.ndarray, np.ndarray]:

@@ -9,13 +9,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vit_jax.inspection.geometry import as_map
+from vit_jax.inspection.geometry import as_map, blocks, depth
+from vit_jax.layers.window import Pair
 
 Maps = Callable[[Any, jax.Array], Mapping[str, jax.Array]]  # variables, images -> [B, h, w, D] each
 
 
 def fields(
-    maps: Maps, variables: Any, images: Any, at: tuple[float, float] = (0.5, 0.5)
+    maps: Maps,
+    variables: Any,
+    images: Any,
+    at: tuple[float, float] = (0.5, 0.5),
+    *,
+    covered: Mapping[str, Pair] | None = None,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Returns the effective receptive field of one place of every map.
 
@@ -29,6 +36,8 @@ def fields(
         variables: what it takes.
         images: `[B, H, W, C]`, random ones or pictures.
         at: the place as shares of height and width.
+        covered: height and width that a map covers, of those that reach beyond the images.
+        seed: of the signs.
 
     Returns:
         name -> `[H, W]` float64, sum 1 (0 where nothing is answered to); absolute derivatives,
@@ -38,10 +47,11 @@ def fields(
     shapes = jax.eval_shape(maps, variables, images)
     found = {}
     for index, (name, shape) in enumerate(shapes.items()):
-        signs = jax.random.rademacher(
-            jax.random.key(index), (shape.shape[0], shape.shape[-1]), shape.dtype
-        )
-        row, column = place(shape.shape[1:3], at)
+        key = jax.random.fold_in(jax.random.key(seed), index)
+        signs = jax.random.rademacher(key, (shape.shape[0], shape.shape[-1]), shape.dtype)
+        height, width = (covered or {}).get(name, images.shape[1:3])
+        share = at[0] * images.shape[1] / height, at[1] * images.shape[2] / width
+        row, column = place(shape.shape[1:3], share)
         seeds = {n: jnp.zeros(s.shape, s.dtype) for n, s in shapes.items()}
         seeds[name] = seeds[name].at[:, row, column].set(signs)
         gradient = np.asarray(_pull_back(maps, variables, images, seeds), np.float64)
@@ -68,11 +78,18 @@ def of_model(
     images: Any,
     at: tuple[float, float] = (0.5, 0.5),
     names: Sequence[str] = (),
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Returns `fields` of a model's features: of "stem" and each block, or of those in `names`."""
+    maps = _features(model, tuple(names))
+    found = fields(maps, variables, images, at, covered=_covered(model, images), seed=seed)
+    return {name: found[name] for name in sorted(found, key=depth)}
 
-    found = fields(_features(model, tuple(names)), variables, images, at)
-    return {name: found[name] for name in sorted(found, key=lambda name: (name != "stem", name))}
+
+def _covered(model: Any, images: Any) -> dict[str, Pair]:
+    """Returns what the stem's and the blocks' tokens cover, where they lie in a grid."""
+    covered = {block.name: block.covered for block in blocks(model.spec, images.shape[1:3])}
+    return covered | {"stem": covered["block_00"]} if covered else {}
 
 
 @functools.lru_cache(maxsize=8)  # the same function for the same model, so that it compiles once

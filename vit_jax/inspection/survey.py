@@ -15,6 +15,7 @@ from vit_jax.errors import UserError
 from vit_jax.inspection import attention, geometry, look, receptive, windows
 from vit_jax.inspection.geometry import Block
 from vit_jax.layers.window import Pair
+from vit_jax.paths import shown
 from vit_jax.training.trained import Trained
 
 SHOWN = 8  # pictures that are drawn; all of them count in means
@@ -52,11 +53,11 @@ def read_pictures(run: Trained, paths: Sequence[str | os.PathLike]) -> Pictures:
             with open(path, "rb") as file:
                 content = tf.constant(file.read())
             images.append(run.ops.host({"image": content})["image"].numpy())
-            names.append(os.fspath(path))
+            names.append(shown(path))
         except tf.errors.InvalidArgumentError:
-            failures.append((os.fspath(path), "not an image that can be decoded"))
+            failures.append((shown(path), "not an image that can be decoded"))
         except OSError as error:
-            failures.append((os.fspath(path), error.strerror or str(error)))
+            failures.append((shown(path), error.strerror or str(error)))
     stacked = np.stack(images) if images else no_pictures(run).images
     return Pictures(stacked, tuple(names), tuple(failures))
 
@@ -220,8 +221,10 @@ class Survey:
         )
         names = ("stem", *self.names)
         found = [
-            receptive.of_model(self.run.model, self.variables, batch, self.shares, names)
-            for batch in np.split(noise.astype(np.float32), NOISE_IMAGES // NOISE_BATCH)
+            receptive.of_model(self.run.model, self.variables, batch, self.shares, names, seed)
+            for seed, batch in enumerate(
+                np.split(noise.astype(np.float32), NOISE_IMAGES // NOISE_BATCH)
+            )
         ]
         return {name: np.mean([fields[name] for fields in found], axis=0) for name in names}
 

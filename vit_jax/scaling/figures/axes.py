@@ -28,6 +28,7 @@ _FLOPS = {"FLOPs": 1.0, "kFLOPs": 1e3, "MFLOPs": 1e6, "GFLOPs": 1e9, "TFLOPs": 1
           "EFLOPs": 1e18, "ZFLOPs": 1e21, "YFLOPs": 1e24}  # fmt: skip
 _TIMES = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0, "days": 86400.0}
 _TICK_INCHES = 0.38  # what the label of a tick takes
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MOST_DECADES = 6  # that a prefix of a unit can serve
 # Multiples of powers of ten that ticks stand at, sparse ones first.
 _STEPS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7))
@@ -116,9 +117,13 @@ def _unit(name: str, low: float, high: float) -> _Unit:
         return _Unit("", 1.0, amount)
     if name in ("flops", "forward_flops"):
         if high > low * 10.0**_MOST_DECADES:
-            return _Unit("FLOPs", 1.0, lambda x: f"$10^{{{math.log10(x):.0f}}}$")
+            return _Unit("FLOPs", 1.0, _power_of_ten)
         return _largest(_FLOPS, low)
     return _largest(_TIMES, low) if name == "seconds" else _Unit("", 1.0, _plain)
+
+
+def _power_of_ten(x: float) -> str:
+    return "10" + f"{math.log10(x):.0f}".translate(_SUPERSCRIPTS)
 
 
 def _largest(units: dict[str, float], low: float) -> _Unit:

@@ -179,7 +179,10 @@ drawing.tiles(
 
 # %%
 drawing.reaches(
-    {name: [receptive.spread(f) for f in found.values()] for name, found in fields.items()}
+    {
+        name: {i / (len(found) - 1): receptive.spread(f) for i, f in enumerate(found.values())}
+        for name, found in fields.items()
+    }
 )
 
 # %% [markdown]

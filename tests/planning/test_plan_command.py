@@ -4,8 +4,10 @@
 import json
 import pathlib
 
+import numpy as np
 import pytest
 import small_plan
+from PIL import Image
 
 from vit_jax import config as config_lib
 from vit_jax.cli import main
@@ -108,6 +110,22 @@ def test_facts_of_data_that_are_not_here(source, split, classes, examples):
     fields = {"data.source": source, "data.train_split": split}
     found = facts.training_facts(config_lib.with_fields(config_lib.default_config(), fields))
     assert (len(found.class_names), found.train_examples) == (classes, examples)
+
+
+def test_data_that_are_here_are_counted_whatever_they_are_called(tmp_path, monkeypatch):
+    for name in ("cifar10/train/a/1", "cifar10/train/b/2", "cifar10/test/a/3"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
+    monkeypatch.chdir(tmp_path)
+    fields = {"data.source": "folder:cifar10", "data.train_split": "train"}
+    found = facts.training_facts(config_lib.with_fields(config_lib.default_config(), fields))
+    assert (len(found.class_names), found.train_examples) == (2, 2)
+    config = config_lib.with_fields(
+        config_lib.default_config(), {"data.source": "folder:cifar10/x"}
+    )
+    with pytest.raises(UserError, match="or tell how many"):
+        facts.training_facts(config)
 
 
 def test_facts_that_nobody_knows(tmp_path):

@@ -10,7 +10,7 @@ Command:   vit-jax scaling run configs/scaling/cifar10.py:data=folder:PATH --wor
            data: tfds:cifar10, or a folder with train/CLASS/ and test/CLASS/
            one of the runs: vit-jax train --config=configs/scaling/cifar10.py:model=vit --workdir=DIR
 Cost:      7.719e+14 FLOPs, by --dry-run
-Hardware:  two CPU cores, a run on each at a time: 2.1 hours a seed
+Hardware:  two CPU cores, a run on each at a time: five hours
 Accuracy:  docs/cifar10_study.md
 """
 

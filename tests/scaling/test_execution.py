@@ -1,6 +1,7 @@
 # Copyright 2026 The vit_jax authors. Licensed under the Apache License, Version 2.0.
 """A study is carried out: nothing twice, all of it in one table, whatever interrupts it."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import jax
@@ -206,12 +208,34 @@ def test_few_shot_accuracy_is_measured_once(tmp_path, stand_in, monkeypatch):
     assert "10-shot accuracy 0.5000" in said
     assert "few-shot accuracy is missing: too few" in said
     assert sorted(x for x in table.read(tmp_path).column("few_shot") if x == x) == [0.5]
+    names = [group.trunk.run.name for group in plan.groups[:2]]
+    assert [plan.lacks_few_shot([name]) for name in names] == [False, True]
     complete(plan, only)
     assert len(asked) == 7, "what is missing is measured again"
     plan = make(tmp_path, few_shot=FewShot(5, source="folder:other", train_split="train"))
     assert [row["few_shot"] for row in plan.rows() if row["few_shot"]] == [0.25]
     with pytest.raises(UserError, match="shots=3 is none of 1, 5, 10, 25"):
         make(tmp_path, few_shot=FewShot(3))
+
+
+def test_what_another_process_measures_is_waited_for(tmp_path, stand_in, monkeypatch):
+    """Its folder is locked meanwhile; then there is nothing left to do."""
+    asked = FewShot(5)
+    plan = make(tmp_path, few_shot=asked)
+    run = plan.groups[-1].trunk.run
+    run.folder.mkdir(parents=True)
+    kept = {"asked": dataclasses.asdict(asked), "rows": [{"shots": 5, "accuracy": 0.75}]}
+    theirs = contextlib.ExitStack()
+    assert theirs.enter_context(runs.locked(run.folder)) is not None
+
+    def end():
+        (run.folder / execution.FEW_SHOT).write_text(json.dumps(kept))
+        theirs.close()
+
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("measured twice"))
+    threading.Timer(0.3, end).start()
+    execution._measure_few_shot(run, asked, print)
+    assert plan.row(plan.groups[-1].trunk)["few_shot"] == 0.75
 
 
 def test_the_command_says_what_a_study_takes(tmp_path, capsys, monkeypatch):

@@ -29,8 +29,8 @@ from vit_jax.training.workdir import CHECKPOINTS
 
 BEGINNING = "beginning.json"  # in the folder of a branch: where it began
 
-# What two runs may differ in and yet begin alike. Steps that decide how they begin (of the warm-up,
-# of what is frozen) are compared besides; when they are evaluated and saved does not.
+# What two runs may differ in and yet begin alike: how long they are, when they are evaluated and
+# saved. The steps of the warm-up and of what is frozen at first are compared besides.
 _MAY_DIFFER = ("train.duration", "schedule.cooldown", "evaluation.every", "checkpoint.every", "log")
 
 

@@ -4,6 +4,7 @@
 import json
 import pathlib
 import shutil
+import types
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from vit_jax import cli, config
 from vit_jax.data import ops as ops_lib
 from vit_jax.data.tensorflow import import_tensorflow
-from vit_jax.inspection import attention, geometry, look, receptive, windows
+from vit_jax.inspection import attention, figures, geometry, look, receptive, windows
 from vit_jax.models import init_variables
 from vit_jax.training import trained
 from vit_jax.weights import conversion
@@ -169,6 +170,31 @@ def test_a_receptive_field_is_that_of_the_pixel_asked_for(place):
     row, column = np.unravel_index(numbers["receptive/stem"].argmax(), (16, 16))
     assert abs(row - 3) <= 2
     assert abs(column - 12) <= 2
+
+
+def test_a_reach_stands_at_the_depth_of_its_block(place, monkeypatch):
+    """Of two blocks the first is half of the way, whether or not the second is drawn."""
+    drawn, reaches = [], figures.drawing.reaches
+    monkeypatch.setattr(
+        figures.drawing, "reaches", lambda far: (drawn.append(far), reaches(far))[1]
+    )
+    for layers, depths in (("0", [0, 0.5]), ("1", [0, 1]), ("0,1", [0, 0.5, 1])):
+        inspect(place, "vit", "--figures=receptive", f"--layers={layers}")
+        assert list(drawn.pop()[""]) == depths
+
+
+def test_tokens_beyond_the_picture_are_cut_off():
+    """Four tokens of 64 pixels on 100, drawn at twice the size: the second begins at 128 of 200."""
+    block = geometry.Block("block_00", (2, 2), 64, heads=1)
+    looked = types.SimpleNamespace(blocks=(block,), size=(100, 100))
+    picture = np.zeros((200, 200, 3), np.uint8)
+    laid = figures._laid(looked, np.array([[0, 1], [2, 3]]), "block_00", picture)
+    expected = np.zeros((200, 200), int)
+    expected[128:] += 2
+    expected[:, 128:] += 1
+    np.testing.assert_array_equal(laid, expected)
+    tile = np.ones((5, 5, 3))
+    assert figures._laid(looked, tile, "stem", picture) is tile, "no token's"
 
 
 def test_an_earlier_call_leaves_nothing_behind(place, tmp_path):

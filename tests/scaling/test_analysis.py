@@ -114,6 +114,7 @@ def test_only_the_frontier_counts_if_asked(study):
         (Question("power", "few_shot_error"), "no row has a number for few_shot_error"),
         (Question("power", compute="family"), "'family' holds texts"),
         (Question("power", hold_out=2.5), "--hold-out=2.5: give a number of points"),
+        (Question("power", hold_out=-1), "--hold-out=-1: give a number"),
         (Question("power", hold_out=float("inf")), "--hold-out=inf: give a number"),
         (Question("power", hold_out=float("nan")), "--hold-out=nan: give a number"),
         (

@@ -265,6 +265,18 @@ def test_a_folder_with_another_run_is_refused(make):
         runs.check([make("works", "--config.optimiser.learning_rate=0.5")])
 
 
+def test_what_was_asked_for_counts_not_what_memory_chose(make):
+    """A run with memory=auto may have taken its batches in parts: so it would again."""
+    run = make("works", "--config.memory=auto")
+    runs.execute(run, lambda _: None)
+    (run.folder / "checkpoints" / "00000001").mkdir(parents=True)
+    parts = {"train.accumulation_steps": 2}
+    config_lib.save(config_lib.with_fields(run.config, parts), run.folder / "config.json")
+    runs.check([run])
+    with pytest.raises(UserError, match="accumulation_steps=1, not 2"):
+        runs.check([make("works", "--config.train.accumulation_steps=2")])
+
+
 def test_what_changes_no_result_may_change(make):
     run = make("works")
     runs.execute(run, lambda _: None)

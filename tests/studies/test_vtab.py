@@ -104,6 +104,9 @@ def test_the_best_on_validation_is_chosen_whatever_the_test_says(plan):
     assert vtab.choose([outcome(run, runs.DIVERGED) for run in found]) is None
 
 
+FINAL = "dtd: final,lr=0.1,steps=2500"
+
+
 @pytest.fixture
 def trained(monkeypatch):
     """Replaces training: returns run name -> accuracy or state, and the names as they ran."""
@@ -113,7 +116,7 @@ def trained(monkeypatch):
         for run in some:
             order.append(run.name)
             (run.folder / workdir.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            split = "test" if run.name.endswith("final") else "validation"
+            split = "test" if "final" in run.name else "validation"
             value = accuracies.get(run.name, 0.5)
             yield outcome(run, value) if isinstance(value, str) else outcome(run, **{split: value})
 
@@ -123,21 +126,36 @@ def trained(monkeypatch):
 
 def test_each_task_is_chosen_trained_and_tested_once(plan, trained):
     accuracies, order = trained
-    accuracies |= {"dtd: lr=0.1,steps=2500": 0.7, "dtd: final": 0.6}
+    accuracies |= {"dtd: lr=0.1,steps=2500": 0.7, FINAL: 0.6}
     (result,) = vtab.run(plan, ["dtd"], print)
-    assert order == [*(run.name for run in plan.candidates("dtd")), "dtd: final"]
+    assert order == [*(run.name for run in plan.candidates("dtd")), FINAL]
     assert (result.validation, result.test, result.state) == (0.7, 0.6, "finished")
     assert result.chosen.labels == {"lr": "0.1", "steps": "2500"}
     kept = [run.folder.name for run in plan.candidates("dtd") if list(run.folder.iterdir())]
     assert kept == []  # the checkpoints of the comparison are gone, those of the final run are not
-    assert (plan.folder / "dtd" / "final" / workdir.CHECKPOINTS).is_dir()
+    assert (plan.folder / "dtd" / FINAL.removeprefix("dtd: ") / workdir.CHECKPOINTS).is_dir()
 
 
 def test_one_setting_is_not_compared_with_itself(plan, trained):
     alone = dataclasses.replace(plan, learning_rates=(0.01,), steps=(2500,))
     (result,) = vtab.run(alone, ["dtd"], print)
-    assert trained[1] == ["dtd: final"]
+    assert trained[1] == ["dtd: final,lr=0.01,steps=2500"]
     assert (result.validation, result.test) == (None, 0.5)
+
+
+def test_a_final_run_of_another_recipe_is_not_passed_off(plan):
+    """Nor one of another setting: each has a folder of its own."""
+    chosen = plan.candidates("dtd")
+    finals = [plan.final("dtd", run) for run in chosen]
+    assert len({run.folder for run in finals}) == len(chosen)
+    (finals[0].folder / workdir.CHECKPOINTS / "00002500").mkdir(parents=True)
+    config_lib.save(finals[0].config, finals[0].folder / workdir.CONFIG)
+    vtab.check(plan, ["dtd"])
+    smoothed = dataclasses.replace(
+        plan, overrides=(*plan.overrides, "--config.objective.label_smoothing=0.1")
+    )
+    with pytest.raises(UserError, match=r"final,lr=.*label_smoothing=0\.0, not 0\.1"):
+        vtab.check(smoothed, ["dtd"])
 
 
 def test_a_run_that_fails_leaves_its_task_out(plan, trained):
@@ -145,7 +163,7 @@ def test_a_run_that_fails_leaves_its_task_out(plan, trained):
     dtd, eurosat = vtab.run(plan, ["dtd", "eurosat"], print)
     assert (dtd.state, dtd.chosen, dtd.test) == (runs.FAILED, None, None)
     assert eurosat.test == 0.5
-    assert "dtd: final" not in trained[1]
+    assert not [name for name in trained[1] if name.startswith("dtd: final")]
 
 
 def test_means_are_over_the_tasks_of_a_group(tmp_path):

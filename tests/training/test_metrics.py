@@ -17,6 +17,17 @@ from vit_jax.training import goodput, metrics, progress, sinks
 WORK = metrics.Work(images=8, flops_per_image=3e9, peak_flops=None)
 
 
+def test_the_last_lines_are_those_of_the_whole_file(tmp_path):
+    """Of every split, whole ones alone: a killed process may have torn the last."""
+    lines = [{"step": step, "split": split} for step in (1, 2) for split in ("train", "validation")]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "metrics.jsonl").write_text(text + '{"step": 3, "split": "train", "loss')
+    path = tmp_path / "metrics.jsonl"
+    assert sinks.read_lines(path) == lines
+    assert sinks.last_lines(path) == {"train": lines[2], "validation": lines[3]}
+    assert sinks.read_lines(path, "validation") == lines[1::2]
+
+
 def step_metrics(rng):
     return {
         "loss": jnp.float32(rng.normal()),

@@ -153,10 +153,11 @@ def _scale(points: Points, names: list[str]) -> np.ndarray:
 
 def _count(hold_out: float, points: int) -> int:
     """Returns how many points are held out."""
-    if not (0 <= hold_out < 1 or float(hold_out).is_integer()):  # nor inf or nan
+    whole = hold_out >= 1 and float(hold_out).is_integer()  # inf and nan are not
+    if not (whole or 0 <= hold_out < 1):
         raise UserError(f"--hold-out={hold_out:g}: give a number of points, or a share below 1")
     held = math.ceil(hold_out * points) if hold_out < 1 else int(hold_out)
-    if not 0 <= held < points:
+    if held >= points:
         raise UserError(f"--hold-out={hold_out:g}: there are {points} points; hold out fewer")
     return held
 
@@ -167,9 +168,8 @@ def _allocation(table: Table, question: Question, points: Points, fit: Fit) -> A
         return None
     product = points.mean("parameters") * points.mean(question.examples)
     first = np.array([rows[0] for rows in points.rows])
-    flops = points_lib.numbers(table, "flops")[first] if "flops" in table.names else product * 0
-    if not (flops > 0).any():  # not counted
-        flops = 6 * product
+    counted = points_lib.numbers(table, "flops")[first] if "flops" in table.names else first * 0
+    flops = counted if (counted > 0).any() else 6 * product
     per_parameter = float(np.nanmedian(flops / product))
     low, high = np.log10([np.nanmin(flops), 10 * np.nanmax(flops)])
     decades = np.arange(math.ceil(low), math.floor(high) + 1)

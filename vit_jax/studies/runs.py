@@ -118,11 +118,18 @@ def check(runs: Sequence[Run]) -> None:
         workdir.check(run.folder, run.config)
         if not workdir.has_begun(run.folder):
             continue
-        for field, before, now in _differences(workdir.saved_config(run.folder), run):
+        asked = _asked(run) or workdir.saved_config(run.folder)
+        for field, before, now in _differences(asked, run):
             raise UserError(
                 f"{run.folder} holds a run with {field}={before!r}, not {now!r}, and would not "
                 "come to the same; choose another --workdir, or remove that folder"
             )
+
+
+def _asked(run: Run) -> ConfigDict | None:
+    """Returns what was asked for at its last start; `memory=auto` may have chosen otherwise."""
+    asked = _read_record(run).get("config")
+    return config_lib.from_json(json.dumps(asked)) if asked else None
 
 
 def _differences(before: ConfigDict | None, run: Run) -> list[tuple[str, Any, Any]]:
@@ -156,8 +163,8 @@ def inspect(run: Run) -> Outcome:
     with locked(run.folder) as lock:
         if lock is None:
             return outcome(ELSEWHERE)
-    status, asked = record.get("status"), record.get("config")
-    same = asked and not _differences(config_lib.from_json(json.dumps(asked)), run)
+    status, asked = record.get("status"), _asked(run)
+    same = asked and not _differences(asked, run)
     if same and status == exits.DONE:
         return outcome(FINISHED)
     if same and _has_diverged(run):

@@ -124,7 +124,8 @@ class Plan:
 
     def _run(self, task: str, lr: float, steps: int, final: bool = False) -> Run:
         labels = {"lr": f"{lr:g}", "steps": str(steps)}
-        name = "final" if final else ",".join(f"{key}={value}" for key, value in labels.items())
+        name = ",".join(f"{key}={value}" for key, value in labels.items())
+        name = f"final,{name}" if final else name
         data_dir = (f"--config.data.data_dir={self.data_dir}",) if self.data_dir else ()
         return Run(
             name=f"{task}: {name}",
@@ -169,7 +170,8 @@ class Result:
 def check(plan: Plan, tasks: Sequence[str]) -> None:
     """Refuses mistakes in any run before one is started; raises UserError."""
     for task in tasks:
-        runs_lib.check(plan.candidates(task))
+        candidates = plan.candidates(task)
+        runs_lib.check([*candidates, *(plan.final(task, chosen) for chosen in candidates)])
 
 
 def run(plan: Plan, tasks: Sequence[str], say: Callable[[str], None]) -> Iterator[Result]:

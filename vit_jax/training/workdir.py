@@ -42,7 +42,7 @@ FIXED = (
 )
 
 # Those that the result does not depend on, but for rounding: they say what is kept, shown and
-# bearable, and how the work is laid out. `memory="auto"` chooses among them.
+# bearable, and how the work is laid out.
 NEUTRAL = (
     "data.cache",
     "data.data_dir",
@@ -58,7 +58,6 @@ NEUTRAL = (
     "memory",
     "memory_gib",
     "model.remat",
-    "train.accumulation_steps",
     "train.max_nonfinite_steps",
     "train.watchdog_seconds",
 )
